@@ -1,0 +1,1 @@
+"""A directory in, tasks out: the watcher, the command line and the one-machine mode."""
