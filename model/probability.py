@@ -1,0 +1,196 @@
+"""From the network's probabilities to the planes that a user asked for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.card import Card, MaskClass
+from settings.errors import PermanentError
+from settings.schema import MaskSettings
+
+__all__ = ["PlaneRecipe", "ProductFormat", "Recipe", "RecipeError", "make_recipe", "shift_priors"]
+
+
+class RecipeError(PermanentError):
+    """A wish that the preset's classes cannot fulfil."""
+
+
+class ProductFormat(StrEnum):
+    """What is made of the probabilities."""
+
+    MASKS = "masks"
+    PROBABILITIES = "probabilities"
+    BITMASK = "bitmask"
+
+
+@dataclass(frozen=True)
+class PlaneRecipe:
+    """
+    How one class becomes a plane.
+
+    Parameters
+    ----------
+    mask_class : MaskClass
+        The class.
+    prior : float or None
+        The prior that its probability is shifted to; None: left as the network gives it.
+    threshold : float
+        A pixel is masked where the (shifted) probability is greater.
+    """
+
+    mask_class: MaskClass
+    prior: float | None
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """
+    What is made of the probabilities, in which order of planes.
+
+    Parameters
+    ----------
+    format : ProductFormat
+        Masks, probabilities or one bit mask.
+    planes : tuple of PlaneRecipe
+        The requested classes in the order of the network's output.
+    """
+
+    format: ProductFormat
+    planes: tuple[PlaneRecipe, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Short names of the planes, in their order."""
+        return tuple(plane.mask_class.name for plane in self.planes)
+
+    def __call__(self, probabilities: NDArray[np.float32]) -> NDArray[np.generic]:
+        """
+        Make the planes of one exposure plane.
+
+        Parameters
+        ----------
+        probabilities : ndarray, shape (n_classes, ny, nx), float32
+            What the network says, for all classes of the preset.
+
+        Returns
+        -------
+        ndarray
+            `MASKS`: shape (n_planes, ny, nx), uint8, 0 or 1. `PROBABILITIES`: the same shape,
+            float32. `BITMASK`: shape (ny, nx), int16, the sum of the classes' bits.
+
+        Notes
+        -----
+        A probability that is not a number is greater than no threshold: its pixel is not masked.
+        """
+        shape = probabilities.shape[1:]
+        if self.format is ProductFormat.BITMASK:
+            bits = np.zeros(shape, np.int16)
+            for plane in self.planes:
+                bits |= self._mask(plane, probabilities) * np.int16(plane.mask_class.bit)
+            return bits
+        dtype = np.uint8 if self.format is ProductFormat.MASKS else np.float32
+        planes = np.empty((len(self.planes), *shape), dtype)
+        for position, plane in enumerate(self.planes):
+            if self.format is ProductFormat.MASKS:
+                planes[position] = self._mask(plane, probabilities)
+            else:
+                planes[position] = self._shifted(plane, probabilities)
+        return planes
+
+    @staticmethod
+    def _shifted(
+        plane: PlaneRecipe, probabilities: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        raw = probabilities[plane.mask_class.index]
+        if plane.prior is None:
+            return raw
+        return shift_priors(raw, training=plane.mask_class.training_prior, prior=plane.prior)
+
+    def _mask(self, plane: PlaneRecipe, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return self._shifted(plane, probabilities) > np.float32(plane.threshold)
+
+
+def shift_priors(
+    probability: NDArray[np.float32], *, training: float, prior: float
+) -> NDArray[np.float32]:
+    """
+    Shift a probability from the training set's proportion of a class to another.
+
+    Parameters
+    ----------
+    probability : ndarray, float32
+        Probabilities as the network gives them.
+    training, prior : float
+        Proportion of the class in the training set; proportion to shift to.
+
+    Returns
+    -------
+    ndarray, float32
+        ``p / (p + f (1 - p))`` with ``f = training (1 - prior) / ((1 - training) prior)``.
+
+    References
+    ----------
+    Paillassa, Bertin & Bouy 2020, A&A 634, A48, section 5 (prior modification).
+
+    Examples
+    --------
+    >>> float(shift_priors(np.float32(0.5), training=0.5, prior=0.25))
+    0.25
+    """
+    factor = np.float32(training * (1 - prior) / ((1 - training) * prior))
+    return probability / (probability + factor * (1 - probability))
+
+
+def make_recipe(card: Card, wishes: MaskSettings) -> Recipe:
+    """
+    Turn the settings into a recipe for a preset's classes.
+
+    Parameters
+    ----------
+    card : Card
+        The preset's card: classes, default priors and thresholds.
+    wishes : MaskSettings
+        Classes, priors and thresholds that the user asked for.
+
+    Returns
+    -------
+    Recipe
+        One entry for each requested class.
+
+    Raises
+    ------
+    RecipeError
+        Where a name is none of the preset's classes.
+    """
+    names = [mask_class.name for mask_class in card.classes]
+    for setting in ("classes", "priors", "thresholds"):
+        _refuse_unknown(getattr(wishes, setting), names, f"mask.{setting}", card.name)
+    planes = tuple(
+        PlaneRecipe(
+            mask_class=mask_class,
+            prior=wishes.priors.get(mask_class.name, mask_class.prior)
+            if wishes.prior_modif
+            else None,
+            threshold=wishes.thresholds.get(mask_class.name, mask_class.threshold),
+        )
+        for mask_class in card.classes
+        if not wishes.classes or mask_class.name in wishes.classes
+    )
+    return Recipe(format=ProductFormat(wishes.format), planes=planes)
+
+
+def _refuse_unknown(given: Iterable[str], names: list[str], setting: str, preset: str) -> None:
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name.upper(), names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"use {' '.join(names)}."
+            raise RecipeError(
+                f"Setting {setting} names {name!r}, which is no class of the preset {preset}: {hint}"
+            )
