@@ -1,4 +1,4 @@
-"""The network's weights: read from a preset, imported from the published package, written.
+"""The network's weights: read from a preset and checked, written as plain arrays.
 
 The file of a preset is a NumPy archive of plain arrays, ``<layer>/kernel`` and ``<layer>/bias``.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from model.architecture import LAYERS
 from model.card import Card, PresetError, preset_folder
+from settings.errors import PermanentError
 
 __all__ = ["LayerWeights", "Weights", "check_weights", "read_weights", "write_weights"]
 
@@ -142,3 +144,36 @@ def check_weights(weights: Weights, *, where: str) -> None:
         raise PresetError(
             f"The weights {where} do not fit the network: {'; '.join(wrong)}: use another preset."
         )
+
+
+def main(arguments: list[str]) -> int:
+    """
+    Run ``python -m model.weights import-maximask``.
+
+    Parameters
+    ----------
+    arguments : list of str
+        The words after the module's name.
+
+    Returns
+    -------
+    int
+        The exit status: 0, 1 where the import failed, 2 where the words are not understood.
+    """
+    if arguments != ["import-maximask"]:
+        sys.stderr.write("usage: python -m model.weights import-maximask\n")
+        return 2
+    # The converter writes with this module's functions, so it is loaded only when it is asked for.
+    from model.converter import import_maximask
+
+    try:
+        folder = import_maximask()
+    except PermanentError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"wrote {folder}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
