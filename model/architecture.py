@@ -74,7 +74,7 @@ LAYERS = (
 )
 
 #: The layers of each encoder stage, from full scale down; a pooling follows every stage.
-ENCODER = (
+ENCODER: tuple[tuple[str, ...], ...] = (
     ("conv1",),
     ("conv2",),
     ("conv3_1", "conv3_2"),
@@ -83,7 +83,7 @@ ENCODER = (
 )
 
 #: The layers of each decoder stage, by its scale; an unpooling stands before every stage.
-DECODER = (
+DECODER: tuple[tuple[str, ...], ...] = (
     ("upconv1",),
     ("upconv2",),
     ("upconv3_2", "upconv3_1"),

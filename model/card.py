@@ -1,4 +1,4 @@
-"""A preset's card: which network it is, its classes with their priors and thresholds, its source."""
+"""A preset's card: where the network comes from, its classes, their priors and thresholds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["BACKGROUND_CLASS", "Card", "MaskClass", "PresetError", "preset_folde
 
 PRESETS = Path(__file__).parent / "presets"
 CARD_NAME = "card.toml"
-#: The class of clean pixels: it has a plane, but no bit in a bit mask (MaxiMask 1.4.1, single_mask).
+#: The class of clean pixels: it has a plane, but no bit in a bit mask (as in 1.4.1's single_mask).
 BACKGROUND_CLASS = "BG"
 
 

@@ -13,7 +13,7 @@ from model.weights import Weights
 __all__ = ["MaskNetwork"]
 
 
-class MaskNetwork(keras.Model):
+class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
     """
     MaxiMask's network for planes of any size.
 
@@ -25,7 +25,7 @@ class MaskNetwork(keras.Model):
     Notes
     -----
     Input: shape (batch, ny, nx, 1), float32, background-subtracted and divided by sigma. Output:
-    shape (batch, ny, nx, n_classes), float32, raw probabilities. Only operations of `keras.ops`
+    shape (batch, n_classes, ny, nx), float32, raw probabilities. Only operations of `keras.ops`
     are used, so that every Keras backend runs it.
 
     References
@@ -50,7 +50,7 @@ class MaskNetwork(keras.Model):
 
         Returns
         -------
-        tensor, shape (batch, ny, nx, n_classes), float32
+        tensor, shape (batch, n_classes, ny, nx), float32
             Raw probabilities, the priors being the training set's.
         """
         x = ops.arcsinh(planes)
@@ -77,7 +77,8 @@ class MaskNetwork(keras.Model):
                 if scale >= 0:
                     y = _unpool(y, winners[scale], like=skips[scale])
             parts.append(y)
-        return ops.sigmoid(self._convolve("final_conv", ops.concatenate(parts, axis=-1)))
+        scores = self._convolve("final_conv", ops.concatenate(parts, axis=-1))
+        return ops.transpose(ops.sigmoid(scores), (0, 3, 1, 2))
 
     def _frozen(self, array: Any) -> Any:
         weight = self.add_weight(shape=array.shape, dtype="float32", trainable=False)

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,29 @@ class Recipe:
         """Short names of the planes, in their order."""
         return tuple(plane.mask_class.name for plane in self.planes)
 
-    def __call__(self, probabilities: NDArray[np.float32]) -> NDArray[np.generic]:
+    def empty(self, shape: tuple[int, int]) -> NDArray[Any]:
+        """
+        Make the array for the planes of an exposure plane.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Height and width, in pixels.
+
+        Returns
+        -------
+        ndarray
+            Of the shape and type that a call gives, filled with 0.
+        """
+        match self.format:
+            case ProductFormat.BITMASK:
+                return np.zeros(shape, np.int16)
+            case ProductFormat.MASKS:
+                return np.zeros((len(self.planes), *shape), np.uint8)
+            case ProductFormat.PROBABILITIES:
+                return np.zeros((len(self.planes), *shape), np.float32)
+
+    def __call__(self, probabilities: NDArray[np.float32]) -> NDArray[Any]:
         """
         Make the planes of one exposure plane.
 
@@ -89,25 +112,20 @@ class Recipe:
         -----
         A probability that is not a number is greater than no threshold: its pixel is not masked.
         """
-        shape = probabilities.shape[1:]
-        if self.format is ProductFormat.BITMASK:
-            bits = np.zeros(shape, np.int16)
-            for plane in self.planes:
-                bits |= self._mask(plane, probabilities) * np.int16(plane.mask_class.bit)
-            return bits
-        dtype = np.uint8 if self.format is ProductFormat.MASKS else np.float32
-        planes = np.empty((len(self.planes), *shape), dtype)
+        planes = self.empty(probabilities.shape[1:])
         for position, plane in enumerate(self.planes):
-            if self.format is ProductFormat.MASKS:
-                planes[position] = self._mask(plane, probabilities)
-            else:
-                planes[position] = self._shifted(plane, probabilities)
+            match self.format:
+                case ProductFormat.BITMASK:
+                    bit = np.int16(plane.mask_class.bit)
+                    planes |= self._mask(plane, probabilities) * bit
+                case ProductFormat.MASKS:
+                    planes[position] = self._mask(plane, probabilities)
+                case ProductFormat.PROBABILITIES:
+                    planes[position] = self._shifted(plane, probabilities)
         return planes
 
     @staticmethod
-    def _shifted(
-        plane: PlaneRecipe, probabilities: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _shifted(plane: PlaneRecipe, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         raw = probabilities[plane.mask_class.index]
         if plane.prior is None:
             return raw
@@ -145,7 +163,8 @@ def shift_priors(
     0.25
     """
     factor = np.float32(training * (1 - prior) / ((1 - training) * prior))
-    return probability / (probability + factor * (1 - probability))
+    shifted = probability / (probability + factor * (1 - probability))
+    return np.asarray(shifted, np.float32)
 
 
 def make_recipe(card: Card, wishes: MaskSettings) -> Recipe:
@@ -192,5 +211,5 @@ def _refuse_unknown(given: Iterable[str], names: list[str], setting: str, preset
             close = difflib.get_close_matches(name.upper(), names, n=1)
             hint = f"did you mean {close[0]}?" if close else f"use {' '.join(names)}."
             raise RecipeError(
-                f"Setting {setting} names {name!r}, which is no class of the preset {preset}: {hint}"
+                f"Setting {setting} names {name!r}, which is no class of preset {preset}: {hint}"
             )

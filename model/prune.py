@@ -58,8 +58,8 @@ def prune(weights: Weights) -> Weights:
     keep = {name: live_filters(layer) for name, layer in weights.items()}
     keep["final_conv"] = np.ones_like(keep["final_conv"])
     for group in _channel_groups():
-        together = np.logical_or.reduce([keep[name] for name in group])
-        keep.update(dict.fromkeys(group, together))
+        together: NDArray[np.bool_] = np.any([keep[name] for name in group], axis=0)
+        keep |= dict.fromkeys(group, together)
     return {name: _cut(_BY_NAME[name], layer, keep) for name, layer in weights.items()}
 
 

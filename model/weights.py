@@ -77,12 +77,14 @@ def read_weights(card: Card, preset: str) -> Weights:
             )
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             weights = {
-                layer.name: LayerWeights(arrays[f"{layer.name}/kernel"], arrays[f"{layer.name}/bias"])
+                layer.name: LayerWeights(
+                    arrays[f"{layer.name}/kernel"], arrays[f"{layer.name}/bias"]
+                )
                 for layer in LAYERS
             }
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise PresetError(
-            f"The weights {path} cannot be read ({error}): restore the preset from the distribution."
+            f"The weights {path} cannot be read ({error}): restore them from the distribution."
         ) from error
     check_weights(weights, where=str(path))
     return weights

@@ -1,4 +1,4 @@
-"""What a user can set: one frozen model per concern, each field with type, bounds, unit and text."""
+"""What a user can set: a frozen model a concern, each field with type, bounds, unit and text."""
 
 from __future__ import annotations
 
@@ -195,7 +195,9 @@ class WorkerSettings(_Concern):
         60.0, ge=1, description="Seconds after which an exposure whose worker fell silent is free."
     )
     retry_s: float = Field(
-        60.0, ge=0, description="Seconds until a transient failure is tried again, doubled each time."
+        60.0,
+        ge=0,
+        description="Seconds until a transient failure is tried again, doubled each time.",
     )
     soft_time_limit_s: int = Field(
         1800, ge=10, description="Seconds after which an exposure is given up with a reason."

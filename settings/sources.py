@@ -15,8 +15,8 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError as EnvironmentValueError,
 )
+from pydantic_settings import SettingsError as EnvironmentValueError
 
 from settings.errors import PermanentError
 from settings.schema import SettingsTree
@@ -114,7 +114,7 @@ def load(
         toml_path = Path(os.environ[CONFIG_VARIABLE])
     toml = _read_toml(toml_path) if toml_path else {}
     try:
-        return Settings(_toml=toml, **(flags or {}))  # type: ignore[arg-type]
+        return Settings(_toml=toml, **(flags or {}))  # type: ignore[arg-type,call-arg]
     except ValidationError as error:
         raise SettingsError(_sentence(error, toml, toml_path)) from error
     except EnvironmentValueError as error:

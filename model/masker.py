@@ -1,0 +1,158 @@
+"""The masker that a worker keeps loaded: a raw plane in, its mask planes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.background import clean_plane, estimate_background
+from model.card import read_card
+from model.engine import Device, Engine
+from model.probability import Recipe, make_recipe
+from model.tiles import SMALLEST_SIDE, Tile, TilePlan, plan_tiles
+from model.weights import read_weights
+from settings.errors import PermanentError
+from settings.schema import MaskSettings
+
+__all__ = ["Masker", "PlaneError"]
+
+#: Pixels that pass through the network at a time, where tiles are small.
+BATCH_PIXELS = 8 * SMALLEST_SIDE**2
+#: Shortest side of a plane that can be masked, in pixels.
+SHORTEST_SIDE = 2
+
+
+class PlaneError(PermanentError):
+    """An array that is no plane of an exposure."""
+
+
+class Masker:
+    """
+    A preset's network, loaded and warmed up.
+
+    Parameters
+    ----------
+    preset : str, optional
+        Name or folder of the preset.
+    device : Device, optional
+        Where the network runs.
+    threads : int, optional
+        CPU threads; 0 for one each core.
+
+    Attributes
+    ----------
+    card : Card
+        The preset's card.
+    device : Device
+        Where the network runs: CPU or GPU.
+    engine : str
+        What runs it, with its version.
+
+    Raises
+    ------
+    PresetError
+        Where the preset cannot be used.
+    DeviceError
+        Where the device is not there.
+    """
+
+    def __init__(
+        self,
+        preset: str = "maximask-1.4",
+        *,
+        device: Device = Device.AUTO,
+        threads: int = 0,
+    ) -> None:
+        self.card = read_card(preset)
+        self._engine = Engine(read_weights(self.card, preset), device=device, threads=threads)
+        self.device = self._engine.device
+        self.engine = self._engine.name
+        # The first pass builds the graph: it should not be an exposure that waits for it.
+        self._engine(np.zeros((1, SMALLEST_SIDE, SMALLEST_SIDE), np.float32))
+
+    def __call__(
+        self,
+        plane: NDArray[np.generic],
+        recipe: Recipe | None = None,
+        *,
+        tiles: TilePlan = TilePlan.WIDE,
+        progress: Callable[[float], None] | None = None,
+    ) -> NDArray[Any]:
+        """
+        Mask one plane.
+
+        Parameters
+        ----------
+        plane : ndarray, shape (ny, nx)
+            Pixel values in ADU, any real type; it is not changed.
+        recipe : Recipe, optional
+            What to make of the probabilities; masks of all classes with the preset's priors and
+            thresholds if not given.
+        tiles : TilePlan, optional
+            How the plane is cut.
+        progress : callable, optional
+            Called after each batch of tiles with the part of the plane that is done, 0 to 1.
+
+        Returns
+        -------
+        ndarray
+            As the recipe says: (n_planes, ny, nx) uint8 masks or float32 probabilities, or an
+            (ny, nx) int16 bit mask.
+
+        Raises
+        ------
+        PlaneError
+            Where the array is not two-dimensional, or a side is shorter than 2 pixels.
+
+        Notes
+        -----
+        A side below 400 pixels is continued by reflection: the network knows no smaller planes. NaN
+        count as 0 ADU. Beside the result, memory is bounded by one tile.
+        """
+        if plane.ndim != 2 or min(plane.shape) < SHORTEST_SIDE:  # noqa: PLR2004 (y and x)
+            raise PlaneError(
+                f"An array of shape {plane.shape} is no plane: give (ny, nx), both at least "
+                f"{SHORTEST_SIDE} pixels."
+            )
+        recipe = recipe or make_recipe(self.card, MaskSettings())
+        clean = clean_plane(plane)
+        background = estimate_background(clean)
+        ny, nx = clean.shape
+        padded = max(ny, SMALLEST_SIDE), max(nx, SMALLEST_SIDE)
+        plan = plan_tiles(padded, tiles)
+        planes = recipe.empty((ny, nx))
+        for n_done, batch in _batches(plan):
+            windows = [
+                _fill(background.normalise(clean, tile.rows, tile.columns), tile.shape)
+                for tile in batch
+            ]
+            probabilities = self._engine(np.stack(windows))
+            for tile, of_tile in zip(batch, probabilities, strict=True):
+                kept = recipe(of_tile[:, *tile.kept])
+                target = planes[..., tile.kept_rows, tile.kept_columns]
+                target[...] = kept[..., : target.shape[-2], : target.shape[-1]]
+            if progress:
+                progress(n_done / len(plan))
+        return planes
+
+
+def _batches(plan: tuple[Tile, ...]) -> Iterator[tuple[int, list[Tile]]]:
+    """Group neighbouring tiles of one shape; count the tiles up to the end of each batch."""
+    n_done = 0
+    for (height, width), group in groupby(plan, key=lambda tile: tile.shape):
+        same = list(group)
+        size = max(1, BATCH_PIXELS // (height * width))
+        for first in range(0, len(same), size):
+            batch = same[first : first + size]
+            n_done += len(batch)
+            yield n_done, batch
+
+
+def _fill(window: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Continue a window that ends before its tile does, by reflection."""
+    missing = [(0, full - side) for full, side in zip(shape, window.shape, strict=True)]
+    return np.pad(window, missing, mode="symmetric")
