@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BRANCHES", "DECODER", "ENCODER", "LAYERS", "RECEPTIVE_MARGIN", "STEP", "Layer"]
+__all__ = [
+    "BRANCHES",
+    "DECODER",
+    "ENCODER",
+    "FINE_SCALES",
+    "LAYERS",
+    "STEP",
+    "Layer",
+    "fine_reach",
+]
 
-#: Number of 2 x 2 poolings.
-N_SCALES = 5
-#: Side in pixels of the plane that one pixel of the coarsest maps stands for.
-STEP = 1 << N_SCALES
+#: Scales at which the network sees a tile in one piece; at the coarser ones, window by window.
+FINE_SCALES = 3
+#: Side in pixels of the plane that one pixel of the maps handed to the coarser scales stands for.
+STEP = 1 << FINE_SCALES
 
 
 @dataclass(frozen=True)
@@ -98,13 +107,18 @@ BRANCHES = {
 }
 
 
-def _receptive_margin() -> int:
-    # Down and up again through the main decoder is the widest path: each convolution reaches one
-    # of its own pixels further, each pooling at most one pixel of the finer scale.
-    reach = sum(1 << layer.scale for layer in LAYERS if not layer.name.startswith("ucp"))
-    reach += sum(1 << scale for scale in range(N_SCALES))
-    return -(-reach // STEP) * STEP
+def fine_reach() -> int:
+    """
+    Return how far the network sees at its fine scales.
 
-
-#: Pixels beyond which nothing influences an output pixel, rounded up to a whole coarsest pixel.
-RECEPTIVE_MARGIN = _receptive_margin()
+    Returns
+    -------
+    int
+        Distance in pixels of the plane beyond which no pixel influences an output pixel, or what
+        is handed to the coarser scales next to it.
+    """
+    stages = (*ENCODER[: FINE_SCALES + 1], *DECODER[: FINE_SCALES + 1], ("final_conv",))
+    names = [name for stage in stages for name in stage]
+    scales = [layer.scale for layer in LAYERS if layer.name in names]
+    # A convolution reaches one of its own pixels further, a pooling at most one of the finer scale.
+    return sum(1 << scale for scale in (*scales, *range(FINE_SCALES)))

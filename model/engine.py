@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.tiles import Span
 from model.weights import Weights
 from settings.errors import MaximaskdError
 
@@ -70,21 +71,28 @@ class Engine:
         # (issue 33 of MaxiMask's tracker).
         self._network.compile(jit_compile=False)
 
-    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(
+        self, planes: NDArray[np.float32], rows: Span, columns: Span
+    ) -> NDArray[np.float32]:
         """
         Return the probabilities of tiles.
 
         Parameters
         ----------
-        tiles : ndarray, shape (n_tiles, ny, nx), float32
-            Normalised tiles of one shape.
+        planes : ndarray, shape (n_tiles, ny, nx), float32
+            What the tiles hold, normalised.
+        rows, columns : Span
+            One of the tiles; the windows of the others lie in the same way.
 
         Returns
         -------
         ndarray, shape (n_tiles, n_classes, ny, nx), float32
             Raw probabilities.
         """
-        return np.asarray(self._network.predict_on_batch(tiles[..., np.newaxis]))
+        inputs: list[NDArray[Any]] = [planes[..., np.newaxis]]
+        for span in (rows, columns):
+            inputs += [span.window_pixels(), span.cell_pixels(), span.places()]
+        return np.asarray(self._network.predict_on_batch(tuple(inputs)))
 
 
 def count_gpus() -> int:

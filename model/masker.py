@@ -72,7 +72,9 @@ class Masker:
         self.device = self._engine.device
         self.engine = self._engine.name
         # The first pass builds the graph: it should not be an exposure that waits for it.
-        self._engine(np.zeros((1, SMALLEST_SIDE, SMALLEST_SIDE), np.float32))
+        side = SMALLEST_SIDE
+        tile = plan_tiles((side, side), TilePlan.WIDE)[0]
+        self._engine(np.zeros((1, side, side), np.float32), tile.rows, tile.columns)
 
     def __call__(
         self,
@@ -127,13 +129,15 @@ class Masker:
         planes = recipe.empty((ny, nx))
         for n_done, batch in _batches(plan):
             windows = [
-                _fill(background.normalise(clean, tile.rows, tile.columns), tile.shape)
+                _fill(
+                    background.normalise(clean, tile.rows.window, tile.columns.window), tile.shape
+                )
                 for tile in batch
             ]
-            probabilities = self._engine(np.stack(windows))
+            probabilities = self._engine(np.stack(windows), batch[0].rows, batch[0].columns)
             for tile, of_tile in zip(batch, probabilities, strict=True):
-                kept = recipe(of_tile[:, *tile.kept])
-                target = planes[..., tile.kept_rows, tile.kept_columns]
+                kept = recipe(of_tile[:, tile.rows.kept_here, tile.columns.kept_here])
+                target = planes[..., tile.rows.kept, tile.columns.kept]
                 target[...] = kept[..., : target.shape[-2], : target.shape[-1]]
             if progress:
                 progress(n_done / len(plan))
@@ -141,10 +145,11 @@ class Masker:
 
 
 def _batches(plan: tuple[Tile, ...]) -> Iterator[tuple[int, list[Tile]]]:
-    """Group neighbouring tiles of one shape; count the tiles up to the end of each batch."""
+    """Group neighbouring tiles of one layout; count the tiles up to the end of each batch."""
     n_done = 0
-    for (height, width), group in groupby(plan, key=lambda tile: tile.shape):
+    for _, group in groupby(plan, key=lambda tile: tile.layout):
         same = list(group)
+        height, width = same[0].shape
         size = max(1, BATCH_PIXELS // (height * width))
         for first in range(0, len(same), size):
             batch = same[first : first + size]

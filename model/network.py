@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from model.architecture import BRANCHES, DECODER, ENCODER
+from model.architecture import BRANCHES, DECODER, ENCODER, FINE_SCALES
+from model.tiles import CELL, WINDOW
 from model.weights import Weights
 
 __all__ = ["MaskNetwork"]
@@ -24,9 +25,12 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
 
     Notes
     -----
-    Input: shape (batch, ny, nx, 1), float32, background-subtracted and divided by sigma. Output:
-    shape (batch, n_classes, ny, nx), float32, raw probabilities. Only operations of `keras.ops`
-    are used, so that every Keras backend runs it.
+    Only operations of `keras.ops` are used, so that every Keras backend runs it.
+
+    Which pixels a 2 x 2 pooling puts together depends on where a tile starts, and at the deep
+    scales, where a pixel stands for 16 or 32 of the plane, that decides about whole structures. So
+    the deep scales see windows of the size of the training images, placed as 1.4.1 places its
+    tiles; all finer scales see the plane in one piece.
 
     References
     ----------
@@ -39,46 +43,82 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
         self._biases = {name: self._frozen(layer.bias) for name, layer in weights.items()}
         self.built = True
 
-    def call(self, planes: Any) -> Any:
+    def call(self, inputs: Any) -> Any:
         """
         Return the probabilities of normalised planes.
 
         Parameters
         ----------
-        planes : tensor, shape (batch, ny, nx, 1), float32
-            Normalised planes.
+        inputs : tuple of tensors
+            The planes, shape (batch, ny, nx, 1), float32, sides multiples of `STEP`; then for the
+            rows, and again for the columns, three vectors, int32: `Span.window_pixels`,
+            `Span.cell_pixels` and `Span.places`.
 
         Returns
         -------
         tensor, shape (batch, n_classes, ny, nx), float32
             Raw probabilities, the priors being the training set's.
         """
+        planes, *layout = inputs
         x = ops.arcsinh(planes)
         skips, winners = [], []
-        for stage in ENCODER:
-            for name in stage:
-                x = self._layer(name, x)
+        for stage in ENCODER[:FINE_SCALES]:
+            x = self._stage(stage, x)
             skips.append(x)
             x, winner = _pool(x)
             winners.append(winner)
-        x = self._layer("convmid", x)
-        # What each decoder stage starts from also starts the side branch of that stage.
-        starts = {}
-        for scale, stage in reversed(list(enumerate(DECODER))):
-            starts[scale] = _unpool(x, winners[scale], like=skips[scale])
-            x = starts[scale] + skips[scale]
-            for name in stage:
-                x = self._layer(name, x)
-        parts = [x]
-        for n_layers, branch in BRANCHES.items():
-            y = starts[n_layers - 1]
-            for scale, name in zip(range(n_layers - 2, -2, -1), branch, strict=True):
-                y = self._layer(name, y)
-                if scale >= 0:
-                    y = _unpool(y, winners[scale], like=skips[scale])
-            parts.append(y)
+        x = self._stage(ENCODER[FINE_SCALES], x)
+        x, longest = self._coarse(x, winners[-1], layout)
+        # What a decoder stage starts from also starts the side branch of that stage.
+        branches = [(longest, BRANCHES[FINE_SCALES + 1][1:])]
+        for scale in reversed(range(FINE_SCALES)):
+            branches.append((x, BRANCHES[scale + 1]))
+            x = self._stage(DECODER[scale], x + skips[scale])
+            if scale:
+                x = _unpool(x, winners[scale - 1])
+        parts = [x, *(self._branch(start, names, winners) for start, names in branches)]
         scores = self._convolve("final_conv", ops.concatenate(parts, axis=-1))
         return ops.transpose(ops.sigmoid(scores), (0, 3, 1, 2))
+
+    def _coarse(self, skip: Any, winner: Any, layout: list[Any]) -> tuple[Any, Any]:
+        """Pass windows through the coarser scales; return main decoder and longest branch."""
+        rows, row_cells, row_places, columns, column_cells, column_places = layout
+        windows = self._deep(_cut(skip, rows, columns, WINDOW))
+        deep = _join(windows, rows, columns, WINDOW)
+        # From here on a cell of each window is enough: what lies around it takes no part any more.
+        start = _cut(deep, row_cells, column_cells, CELL)
+        here = ops.take(rows, row_cells), ops.take(columns, column_cells), CELL
+        cell_skip, cell_winner = _cut(skip, *here), _cut(winner, *here)
+
+        def joined(maps: Any) -> Any:
+            x = _join(_unpool(maps, cell_winner), row_cells, column_cells, CELL)
+            return ops.take(ops.take(x, row_places, axis=1), column_places, axis=2)
+
+        decoded = self._stage(DECODER[FINE_SCALES], start + cell_skip)
+        branch = self._layer(BRANCHES[FINE_SCALES + 1][0], start)
+        return joined(decoded), joined(branch)
+
+    def _deep(self, skip: Any) -> Any:
+        """Pass windows through the two deepest scales and back."""
+        x, winner = _pool(skip)
+        deepest_skip = self._stage(ENCODER[-1], x)
+        x, deepest_winner = _pool(deepest_skip)
+        x = _unpool(self._layer("convmid", x), deepest_winner)
+        ny, nx = ops.shape(deepest_skip)[1:3]
+        x = self._stage(DECODER[-1], x[:, :ny, :nx] + deepest_skip)
+        return _unpool(x, winner)
+
+    def _branch(self, x: Any, names: tuple[str, ...], winners: list[Any]) -> Any:
+        for scale, name in zip(reversed(range(len(names))), names, strict=True):
+            x = self._layer(name, x)
+            if scale:
+                x = _unpool(x, winners[scale - 1])
+        return x
+
+    def _stage(self, names: tuple[str, ...], x: Any) -> Any:
+        for name in names:
+            x = self._layer(name, x)
+        return x
 
     def _frozen(self, array: Any) -> Any:
         weight = self.add_weight(shape=array.shape, dtype="float32", trainable=False)
@@ -111,12 +151,27 @@ def _pool(x: Any) -> tuple[Any, Any]:
     return highest, ops.cast(ops.where(upper >= lower, in_upper, in_lower), "int8")
 
 
-def _unpool(x: Any, winner: Any, *, like: Any) -> Any:
-    """Put each value back to its place in its 2 x 2 window, zeros elsewhere, cut to `like`."""
+def _unpool(x: Any, winner: Any) -> Any:
+    """Put each value back to its place in its 2 x 2 window, zeros elsewhere."""
     corners = [ops.where(winner == place, x, 0.0) for place in range(4)]
     batch, ny, nx, channels = ops.shape(x)
     rows = [ops.stack(corners[i : i + 2], axis=3) for i in (0, 2)]
     y = ops.stack([ops.reshape(row, (batch, ny, 2 * nx, channels)) for row in rows], axis=2)
-    y = ops.reshape(y, (batch, 2 * ny, 2 * nx, channels))
-    full_ny, full_nx = ops.shape(like)[1:3]
-    return y[:, :full_ny, :full_nx]
+    return ops.reshape(y, (batch, 2 * ny, 2 * nx, channels))
+
+
+def _cut(x: Any, rows: Any, columns: Any, side: int) -> Any:
+    """Cut maps into squares: (batch, y, x, channels) -> (batch * n, side, side, channels)."""
+    x = ops.take(ops.take(x, rows, axis=1), columns, axis=2)
+    batch, ny, nx, channels = ops.shape(x)
+    x = ops.reshape(x, (batch, ny // side, side, nx // side, side, channels))
+    return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, side, side, channels))
+
+
+def _join(squares: Any, rows: Any, columns: Any, side: int) -> Any:
+    """Lay side by side what `_cut` made of these rows and columns, at the scale that it has now."""
+    n_y, n_x = ops.shape(rows)[0] // side, ops.shape(columns)[0] // side
+    _, height, width, channels = ops.shape(squares)
+    x = ops.reshape(squares, (-1, n_y, n_x, height, width, channels))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, n_y * height, n_x * width, channels))
