@@ -1,0 +1,122 @@
+"""A file and a configuration in, the key out under which its record and its task are known.
+
+The key says which bytes are masked how: a file that changed, or other settings, give a new key and
+so a new mask; everything else gives the old key and so no second one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from settings.schema import MaskSettings
+
+__all__ = ["ARRIVAL_PREFIX", "arrival_key", "configuration_hash", "exposure_key", "path_hash"]
+
+#: Hexadecimal digits of a key: 128 bits, so that no two files of an archive share one.
+KEY_DIGITS = 32
+#: Hexadecimal digits of a configuration's hash; it stands in FITS headers, hence short.
+CONFIGURATION_DIGITS = 16
+#: What the key of a file that is not complete begins with. No exposure's key can: it is hex.
+ARRIVAL_PREFIX = "arrival-"
+
+
+def configuration_hash(mask_settings: MaskSettings, preset_sha256: str) -> str:
+    """
+    Condense what decides about a mask, apart from the exposure itself.
+
+    Parameters
+    ----------
+    mask_settings : MaskSettings
+        The settings; the order of mappings does not matter, that of `classes` does, since
+        it is the order of the planes.
+    preset_sha256 : str
+        SHA-256 of the preset's weights, in hexadecimal: the preset's name alone may come to stand
+        for other weights.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    settings = mask_settings.model_dump(mode="json")
+    return _digest({"mask": settings, "preset": preset_sha256.lower()})[:CONFIGURATION_DIGITS]
+
+
+def exposure_key(
+    root: Path, path: Path, *, size: int, mtime_ns: int, configuration: str, hdu: int | None = None
+) -> str:
+    """
+    Return the key of one version of one exposure under one configuration.
+
+    Parameters
+    ----------
+    root : Path
+        The watched root, absolute.
+    path : Path
+        The exposure, below the root.
+    size : int
+        Its bytes.
+    mtime_ns : int
+        When it was last written, in nanoseconds since 1970.
+    configuration : str
+        What `configuration_hash` returned.
+    hdu : int, optional
+        The one HDU that is asked for (`file.fits[N]`); without it, the whole file.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits, which are also the id of the Celery task.
+    """
+    return _digest([*_place(root, path), size, mtime_ns, configuration, hdu])[:KEY_DIGITS]
+
+
+def arrival_key(root: Path, path: Path) -> str:
+    """
+    Return the key of a file that is still being written.
+
+    Parameters
+    ----------
+    root : Path
+        The watched root, absolute.
+    path : Path
+        The file, below the root.
+
+    Returns
+    -------
+    str
+        The prefix `arrival-` and 32 hexadecimal digits; the same however the file grows.
+    """
+    return ARRIVAL_PREFIX + _digest(_place(root, path))[:KEY_DIGITS]
+
+
+def path_hash(path: Path | str) -> str:
+    """
+    Condense a path, whatever bytes its name has.
+
+    Parameters
+    ----------
+    path : Path or str
+        The path; bytes that are not UTF-8 as Python's surrogates.
+
+    Returns
+    -------
+    str
+        SHA-256 of the path's bytes, in hexadecimal.
+    """
+    return hashlib.sha256(os.fsencode(path)).hexdigest()
+
+
+def _place(root: Path, path: Path) -> list[str]:
+    # By `relpath`, not `relative_to`: a path outside its root has a key too (`submit PATH`).
+    return [str(root), os.path.relpath(path, root)]
+
+
+def _digest(value: object) -> str:
+    # ASCII alone leaves the encoder: surrogates become escapes, and the result is one for
+    # every locale. Sorted keys without spaces: one text for one value.
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
