@@ -1,0 +1,117 @@
+"""The masker: a raw plane in, its planes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from model.engine import Device, DeviceError
+from model.masker import Masker, PlaneError
+from model.probability import make_recipe
+from model.tiles import TilePlan
+from settings.schema import MaskSettings
+
+
+def agreement(first: np.ndarray, second: np.ndarray) -> float:
+    return float((first == second).mean(axis=(1, 2)).min())
+
+
+@pytest.fixture(scope="module")
+def plane(real: Callable[[str], Path]) -> np.ndarray:
+    return fits.getdata(real("saao_ste3_a8280271.fits"))
+
+
+def test_both_plans_give_the_same_masks_but_for_single_pixels(
+    masker: Masker, plane: np.ndarray
+) -> None:
+    wide, reference = (masker(plane, tiles=plan) for plan in TilePlan)
+    assert agreement(wide, reference) > 0.9999
+    assert wide[0].sum() > 100
+
+
+def test_many_wide_tiles_give_what_one_gives(
+    masker: Masker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(5)
+    sky = rng.normal(200, 8, (1000, 1200))
+    for y, x in rng.integers(10, 990, (300, 2)):
+        sky[y : y + 2, x : x + 3] += 900
+    once = masker(sky)
+    monkeypatch.setattr("model.tiles.WIDE_PIXELS", 500_000)
+    monkeypatch.setattr("model.masker.BATCH_PIXELS", 1)
+    steps: list[float] = []
+    often = masker(sky, progress=steps.append)
+    assert len(steps) == 4
+    assert agreement(once, often) > 0.999
+
+
+def test_progress_rises_to_one(masker: Masker, plane: np.ndarray) -> None:
+    steps: list[float] = []
+    masker(plane, tiles=TilePlan.REFERENCE, progress=steps.append)
+    assert steps == sorted(steps)
+    assert steps[-1] == 1
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 900), (399, 401), (150, 150)])
+@pytest.mark.parametrize("plan", TilePlan)
+def test_small_planes_are_padded(masker: Masker, shape: tuple[int, int], plan: TilePlan) -> None:
+    masks = masker(np.random.default_rng(6).normal(100, 5, shape), tiles=plan)
+    assert masks.shape == (14, *shape)
+
+
+@pytest.mark.parametrize("plan", TilePlan)
+def test_a_cut_out_shows_the_cosmic_rays_of_the_whole(
+    masker: Masker, plane: np.ndarray, plan: TilePlan
+) -> None:
+    whole = masker(plane)[0].astype(bool)
+    cut = np.s_[40:390, 30:400]
+    alone = masker(plane[cut], tiles=plan)[0].astype(bool)
+    assert whole[cut].sum() > 30
+    assert 2 * (alone & whole[cut]).sum() > 0.8 * (alone.sum() + whole[cut].sum())
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (1, 500), (500, 1), (500,), (2, 500, 500)])
+def test_what_is_no_plane_is_refused(masker: Masker, shape: tuple[int, ...]) -> None:
+    with pytest.raises(PlaneError, match=r"is no plane: give \(ny, nx\)"):
+        masker(np.ones(shape))
+
+
+def test_the_number_type_of_a_plane_does_not_matter(masker: Masker, plane: np.ndarray) -> None:
+    cut = plane[:450, :450]
+    expected = masker(cut)
+    for dtype in (">f8", "<i4", ">i2", "<f4"):
+        np.testing.assert_array_equal(masker(cut.astype(dtype)), expected)
+
+
+def test_the_plane_is_left_as_it_was(masker: Masker) -> None:
+    plane = np.random.default_rng(7).normal(100, 5, (420, 410)).astype(np.float32)
+    plane[3, 4] = np.nan
+    before = plane.copy()
+    masker(plane)
+    np.testing.assert_array_equal(plane, before)
+
+
+def test_planes_without_contrast_are_masked_without_complaint(masker: Masker) -> None:
+    for value in (0, 7, np.nan):
+        raw = make_recipe(masker.card, MaskSettings(format="probabilities", prior_modif=False))
+        probabilities = masker(np.full((410, 420), value), raw)
+        assert np.isfinite(probabilities).all()
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: [])
+    with pytest.raises(DeviceError, match=r"No GPU is visible .*CUDA_VISIBLE_DEVICES.*`cpu`"):
+        Masker(device=Device.GPU)
+
+
+def test_the_masker_says_what_it_runs_on(masker: Masker) -> None:
+    assert masker.device is Device.CPU
+    assert masker.engine.startswith("tensorflow 2.")

@@ -1,0 +1,125 @@
+"""The network against the published SavedModel, on TensorFlow and on another backend."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from astropy.io import fits
+
+from model.background import clean_plane, estimate_background
+from model.converter import published_variables
+from model.engine import Device, Engine
+from model.masker import Masker
+from model.tiles import TilePlan, plan_tiles
+from model.weights import Weights
+
+SIDE = 400
+TILE = plan_tiles((SIDE, SIDE), TilePlan.REFERENCE)[0]
+#: Runs the committed preset on a tile from a file, with whatever backend Keras is told to use.
+PROGRAM = """
+import sys
+import numpy as np
+from model.card import read_card
+from model.engine import Device, Engine
+from model.tiles import TilePlan, plan_tiles
+from model.weights import read_weights
+tile = plan_tiles((400, 400), TilePlan.REFERENCE)[0]
+engine = Engine(read_weights(read_card("maximask-1.4"), "maximask-1.4"), device=Device.CPU)
+np.save(sys.argv[2], engine(np.load(sys.argv[1]), tile.rows, tile.columns))
+print(engine.name)
+"""
+
+
+@pytest.fixture(scope="module")
+def published() -> Callable[[np.ndarray], np.ndarray]:
+    """Return the published model as a function from normalised tiles to raw probabilities."""
+    distribution = importlib.metadata.distribution("maximask")
+    folder = distribution.locate_file("maximask_and_maxitrack/maximask/model")
+    model = tf.saved_model.load(str(folder))
+    n_classes = 14
+    nothing = np.zeros(n_classes, np.float32)
+
+    def probabilities(tiles: np.ndarray) -> np.ndarray:
+        classes = np.arange(n_classes, dtype=np.int32)
+        result = model([tiles[..., None], classes, nothing, nothing, nothing], False)
+        return np.moveaxis(np.asarray(result), -1, 1)
+
+    return probabilities
+
+
+@pytest.fixture(scope="module")
+def tiles(real: Callable[[str], Path]) -> np.ndarray:
+    """Return normalised 400 x 400 tiles of three real exposures."""
+    names = ("hsc_trail_400.fits", "saao_ste3_a8280271.fits", "panoptes_dslr_bayer.fits")
+    windows = []
+    for name in names:
+        plane = clean_plane(fits.getdata(real(name)))
+        windows.append(estimate_background(plane).normalise(plane)[:SIDE, :SIDE])
+    return np.stack(windows)
+
+
+def test_probabilities_are_those_of_the_published_model(
+    masker: Masker, tiles: np.ndarray, published: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    ours = masker._engine(tiles, TILE.rows, TILE.columns)
+    assert ours.shape == (3, 14, SIDE, SIDE)
+    np.testing.assert_allclose(ours, published(tiles), rtol=0, atol=5e-5)
+
+
+def test_pruning_changes_probabilities_by_rounding_alone(masker: Masker, tiles: np.ndarray) -> None:
+    unpruned: Weights = published_variables()
+    whole = Engine(unpruned, device=Device.CPU)(tiles[:1], TILE.rows, TILE.columns)
+    pruned = masker._engine(tiles[:1], TILE.rows, TILE.columns)
+    np.testing.assert_allclose(pruned, whole, rtol=0, atol=5e-5)
+
+
+def test_the_network_runs_on_another_keras_backend(
+    masker: Masker, tiles: np.ndarray, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "tile.npy", tiles[:1])
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, tmp_path / "tile.npy", tmp_path / "result.npy"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("jax ")
+    ours = masker._engine(tiles[:1], TILE.rows, TILE.columns)
+    np.testing.assert_allclose(np.load(tmp_path / "result.npy"), ours, rtol=0, atol=5e-5)
+
+
+def test_a_batch_gives_what_its_tiles_give_one_by_one(masker: Masker, tiles: np.ndarray) -> None:
+    together = masker._engine(tiles, TILE.rows, TILE.columns)
+    for number in range(len(tiles)):
+        alone = masker._engine(tiles[number : number + 1], TILE.rows, TILE.columns)
+        np.testing.assert_allclose(alone[0], together[number], rtol=0, atol=1e-5)
+
+
+def test_of_equal_values_the_first_is_the_maximum_that_is_unpooled() -> None:
+    from model.network import _pool, _unpool
+
+    plane = np.array([[0, 0, 5, 7], [0, 0, 7, 1], [1, 2, 0, 3], [4, 4, 3, 3]], np.float32)
+    highest, winner = _pool(plane[None, :, :, None])
+    assert np.asarray(highest)[0, :, :, 0].tolist() == [[0, 7], [4, 3]]
+    assert np.asarray(winner)[0, :, :, 0].tolist() == [[0, 1], [2, 1]]
+    back = np.asarray(_unpool(highest + 1.0, winner))[0, :, :, 0]
+    assert back.tolist() == [[1, 0, 0, 8], [0, 0, 0, 0], [0, 0, 0, 4], [5, 0, 0, 0]]
+
+
+def test_an_odd_side_is_padded_at_its_end() -> None:
+    from model.network import _pool
+
+    plane = np.array([[1, 2, 0], [3, 4, 9], [0, 8, 0]], np.float32)
+    highest, winner = _pool(plane[None, :, :, None])
+    assert np.asarray(highest)[0, :, :, 0].tolist() == [[4, 9], [8, 0]]
+    assert np.asarray(winner)[0, :, :, 0].tolist() == [[3, 2], [1, 0]]
