@@ -64,10 +64,9 @@ class Board:
         FileRecord or None
             The record; None where there is none.
         """
-        flat = self._call("current", "", None, path_hash(path))
-        return (
-            FileRecord.from_redis(dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
-        )
+        flat = self._current(args=["", 0, "", path_hash(path)])
+        values = dict(zip(flat[::2], flat[1::2], strict=True))
+        return FileRecord.from_redis(values) if values else None
 
     def nights(self) -> list[str]:
         """

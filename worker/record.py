@@ -249,7 +249,7 @@ class Event:
         return dataclasses.asdict(self)
 
 
-def encode(values: Mapping[str, Any]) -> dict[str, str]:
+def encode(values: Mapping[str, Any], *, place: bool = False) -> dict[str, str]:
     """
     Spell fields of a record as Redis holds them.
 
@@ -257,6 +257,9 @@ def encode(values: Mapping[str, Any]) -> dict[str, str]:
     ----------
     values : mapping
         Values by the names of `FileRecord`; None is written as "", which is "not known".
+    place : bool, optional
+        Whether they say where the record belongs, by `path`, `root` and `night`: all three then,
+        else none.
 
     Returns
     -------
@@ -266,10 +269,13 @@ def encode(values: Mapping[str, Any]) -> dict[str, str]:
     Raises
     ------
     TypeError
-        Where a name is none of a record's, or one that only `worker.status` itself writes.
+        Where a name is none of a record's, is one that only `worker.status` itself writes, or
+        is missing.
     """
-    if wrong := set(values) - WRITABLE:
-        raise TypeError(f"not fields of a record that a caller writes: {sorted(wrong)}")
+    if wrong := set(values) - (WRITABLE | PLACE if place else WRITABLE):
+        raise TypeError(f"not fields of a record that a caller writes here: {sorted(wrong)}")
+    if place and (missing := PLACE - set(values)):
+        raise TypeError(f"a record needs these fields too: {sorted(missing)}")
     return {name: _text(value) for name, value in values.items()}
 
 
@@ -283,8 +289,11 @@ def _text(value: Any) -> str:
 
 FIELDS = frozenset(one.name for one in dataclasses.fields(FileRecord))
 
-#: Fields that callers may set; the others follow from what happens.
-WRITABLE = FIELDS - {"key", "state", "attempts", "owner", "lease_until"}
+#: Fields that say where a record belongs; the sets and the path's key depend on them.
+PLACE = frozenset({"path", "root", "night"})
+
+#: Fields that callers may set at any time; the others follow from what happens.
+WRITABLE = FIELDS - PLACE - {"key", "state", "attempts", "owner", "lease_until"}
 
 PARSERS: Mapping[str, Callable[[str], Any]] = {
     "path": Path,

@@ -131,7 +131,7 @@ end
 """
 
 _BODIES = {
-    # pointer, state, size, mtime_ns, reason, pairs
+    # pointer, state, size, mtime_ns, reason, night, pairs
     "note": f"""
 local pointer, to, size, mtime, reason = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local other = redis.call('GET', '{PATH}' .. pointer)
@@ -142,14 +142,14 @@ if other and other ~= key then
     return 0
   end
 end
-local unchanged = get('state') == to and get('reason') == reason
+local unchanged = get('state') == to and get('reason') == reason and get('night') == ARGV[9]
 take(pointer)
 put({{size = size, mtime_ns = mtime}})
 if unchanged then
-  put_from(9)
+  put_from(10)
   return 0
 end
-return move(to, {{reason = reason}}, 9)
+return move(to, {{reason = reason}}, 10)
 """,
     # pointer, token, pairs
     "claim": """

@@ -1,8 +1,8 @@
 """Status in Redis: what happens to a file goes in, its record and the events come out.
 
-Redis keys are known here, in `scripts` and in `board`, the reading half, and nowhere else. Every change is one script: compare, write the
-hash, move the key between the night's sets, append the event. A change whose reply was lost and
-which the client therefore sends again gives the same answer and counts once.
+Redis keys are known here, in `scripts` and in `board`, the reading half, and nowhere else. Every
+change is one script: compare, write the hash, move the key between the night's sets, append the
+event. A change whose reply was lost, so that the client sends it again, counts once.
 """
 
 from __future__ import annotations
@@ -135,10 +135,10 @@ class Status(Board):
         that starts again does not take back what is done, nor forget attempts. A changed file
         supersedes that record. Without size and mtime, the record stays.
         """
-        pairs = encode({"path": path, "root": root, "night": night, **fields})
+        pairs = encode({"path": path, "root": root, "night": night, **fields}, place=True)
         version = ("" if size is None else size, "" if mtime_ns is None else mtime_ns)
-        answer = self._call("note", key, now, path_hash(path), state, *version, reason, pairs=pairs)
-        return bool(answer)
+        seen = (path_hash(path), state, *version, reason, night)
+        return bool(self._call("note", key, now, *seen, pairs=pairs))
 
     def claim(self, key: str, fields: Mapping[str, Any], *, now: float | None = None) -> bool:
         """
@@ -160,9 +160,9 @@ class Status(Board):
             due, or running with an expired lease. Attempts go on counting. Any other record of
             the same path is superseded.
         """
-        pointer, pairs = path_hash(fields["path"]), encode(fields)
-        answer = self._call("claim", key, now, pointer, uuid.uuid4().hex, pairs=pairs)
-        return bool(answer)
+        pairs = encode(fields, place=True)
+        token = uuid.uuid4().hex
+        return bool(self._call("claim", key, now, path_hash(pairs["path"]), token, pairs=pairs))
 
     def unclaim(self, key: str, *, now: float | None = None) -> bool:
         """
@@ -338,8 +338,8 @@ class Status(Board):
         bool
             False where there is a record; it stays as it is.
         """
-        pairs = encode(fields)
-        return bool(self._call("rebuilt", key, now, path_hash(fields["path"]), pairs=pairs))
+        pairs = encode(fields, place=True)
+        return bool(self._call("rebuilt", key, now, path_hash(pairs["path"]), pairs=pairs))
 
     def vanish(self, key: str, reason: str, *, now: float | None = None) -> bool:
         """
