@@ -225,7 +225,8 @@ def _join_windows(sides: list[_Cut]) -> list[_Cut]:
     """Join windows into the tiles that cover the plane with the fewest pixels."""
     row_cuts, column_cuts = (_ways_to_join(grid, last) for grid, last in sides)
     cuts = [cut for cut in product(row_cuts, column_cuts) if _largest(cut) <= WIDE_PIXELS]
-    return list(min(cuts, key=lambda cut: (_cost(cut), sum(len(grid) for grid, _ in cut))))
+    best = min(cuts, key=lambda cut: (_cost(cut), sum(len(grid) for grid, _ in cut)))
+    return [*best]
 
 
 def _ways_to_join(grid: list[Span], last: list[Span]) -> Iterator[_Cut]:

@@ -128,7 +128,7 @@ def _refuse_unknown_variables() -> None:
     known = [*variable_names(), CONFIG_VARIABLE]
     for name in os.environ:
         if name.upper().startswith(PREFIX) and name.upper() not in known:
-            close = difflib.get_close_matches(name.upper(), known, n=1)
+            close = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)
             hint = f"did you mean {close[0]}?" if close else "see the settings table in the README."
             raise SettingsError(f"Unknown environment variable {name}: {hint}")
 
