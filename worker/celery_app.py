@@ -96,7 +96,7 @@ def celery_settings(settings: SettingsTree) -> dict[str, Any]:
             "health_check_interval": HEALTH_CHECK_S,
             **keepalive,
         },
-        # Celery reads it in three places; where they differ, the shortest bites.
+        # kombu reads the broker's; Celery's manual asks for the same value in all three places.
         "result_backend_transport_options": {**visibility, "global_keyprefix": KEY_PREFIX},
         **visibility,
         "redis_socket_timeout": SOCKET_TIMEOUT_S,

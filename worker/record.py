@@ -178,7 +178,7 @@ class FileRecord:
         dict
             Every field by name; paths and the state as text, what is not known as None or "".
         """
-        values = {name: getattr(self, name) for name in FIELDS}
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         return {
             name: str(value) if isinstance(value, Path) else value for name, value in values.items()
         } | {"state": self.state.value, "fractions": dict(self.fractions)}
