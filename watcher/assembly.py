@@ -1,0 +1,59 @@
+"""Joins the watcher to Celery: settings and a status in, an intake that sends tasks out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from model.card import read_card
+from model.probability import make_recipe
+from settings.schema import SettingsTree
+from watcher.intake import Intake
+from worker.celery_app import celery_settings
+from worker.identity import configuration_hash
+from worker.status import Status
+
+__all__ = ["make_intake"]
+
+TASK_NAME = "maximaskd.mask_exposure"
+
+
+def make_intake(settings: SettingsTree, status: Status) -> Intake:
+    """
+    Make what hands exposures to the queue.
+
+    Parameters
+    ----------
+    settings : SettingsTree
+        The settings; a preset or a class that does not exist is refused here.
+    status : Status
+        The records of all files.
+
+    Returns
+    -------
+    Intake
+        Ready to be offered exposures.
+
+    Raises
+    ------
+    PresetError, RecipeError
+        Where the mask settings cannot be fulfilled.
+    """
+    card = read_card(settings.mask.preset)
+    make_recipe(card, settings.mask)
+    from celery import Celery
+
+    app = Celery("maximaskd")
+    app.config_from_object(celery_settings(settings))
+
+    def send(path: str, key: str, options: Mapping[str, Any], queue: str) -> None:
+        app.send_task(TASK_NAME, args=[path, key, dict(options)], task_id=key, queue=queue)
+
+    return Intake(
+        settings=settings,
+        configuration=configuration_hash(settings.mask, card.sha256),
+        preset=os.fspath(settings.mask.preset),
+        status=status,
+        send=send,
+    )

@@ -1,0 +1,249 @@
+"""What a worker's process holds before its first task: the settings, the loaded masker, the status.
+
+TensorFlow is never imported in the worker's parent process: it forks, and what TensorFlow and CUDA
+have started does not survive a fork.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+from celery.worker import state as celery_state
+
+from model.card import read_card
+from model.engine import Device, count_gpus
+from model.probability import Recipe, make_recipe
+from model.tiles import TilePlan
+from settings.errors import MaximaskdError
+from settings.logs import get_logger
+from settings.sources import Settings, load
+from worker.connection import connect, redis_url
+from worker.identity import configuration_hash
+from worker.lease import owner_name
+from worker.status import State, Status
+
+if TYPE_CHECKING:
+    from model.masker import Masker
+
+__all__ = ["Preloaded", "here", "released", "wants_gpu"]
+
+logger = get_logger(__name__)
+
+#: Exit status of a worker that cannot do its work.
+EXIT_UNFIT = 1
+#: What a process that cannot load the network sends to its worker.
+UNFIT_SIGNAL = signal.SIGUSR2
+#: Distributions whose versions stand in the header of each mask.
+DISTRIBUTIONS = ("maximaskd", "tensorflow", "keras", "astropy", "numpy")
+
+
+@dataclass(frozen=True)
+class Preloaded:
+    """
+    What a worker's process needs for every exposure.
+
+    Parameters
+    ----------
+    settings : Settings
+        The settings.
+    masker : Masker
+        The network, loaded and warmed up.
+    recipe : Recipe
+        What to make of its probabilities.
+    tiles : TilePlan
+        How planes are cut.
+    configuration : str
+        Hash of all that decides about a mask.
+    status : Status
+        The records of all files.
+    owner : str
+        This process, as the owner of leases.
+    versions : mapping of str to str
+        Versions by distribution.
+    """
+
+    settings: Settings
+    masker: Masker
+    recipe: Recipe
+    tiles: TilePlan
+    configuration: str
+    status: Status
+    owner: str
+    versions: Mapping[str, str]
+
+    @classmethod
+    def load(cls, *, device: Device, worker_pid: int) -> Preloaded:
+        """
+        Load everything.
+
+        Parameters
+        ----------
+        device : Device
+            Where the network runs.
+        worker_pid : int
+            Process number of the worker that this process belongs to.
+
+        Returns
+        -------
+        Preloaded
+            All of it.
+
+        Raises
+        ------
+        MaximaskdError
+            Where a setting, the preset or the device is not usable.
+        """
+        settings = load()
+        card = read_card(settings.mask.preset)
+        recipe = make_recipe(card, settings.mask)
+        from model.masker import Masker
+
+        masker = Masker(settings.mask.preset, device=device, threads=settings.worker.threads)
+        return cls(
+            settings=settings,
+            masker=masker,
+            recipe=recipe,
+            tiles=TilePlan(settings.mask.tiles),
+            configuration=configuration_hash(settings.mask, card.sha256),
+            status=Status(connect(redis_url(settings))),
+            owner=owner_name(worker_pid),
+            versions={name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
+        )
+
+
+class _Process:
+    """What this process knows: set in the parent before it forks, or in the child after."""
+
+    device = Device.CPU
+    preloaded: Preloaded | None = None
+
+
+def here() -> Preloaded:
+    """
+    Return what this process has loaded.
+
+    Returns
+    -------
+    Preloaded
+        All of it.
+
+    Raises
+    ------
+    RuntimeError
+        Where this is no process of a worker's pool.
+    """
+    if _Process.preloaded is None:
+        raise RuntimeError("this process has loaded nothing: start it as `celery -A worker worker`")
+    return _Process.preloaded
+
+
+def wants_gpu(queues: list[str], settings: Settings) -> bool:
+    """
+    Tell whether a worker is to run on a GPU.
+
+    Parameters
+    ----------
+    queues : list of str
+        The queues that it consumes.
+    settings : Settings
+        The settings.
+
+    Returns
+    -------
+    bool
+        True where the device is `gpu`, or left open and `gpu` is consumed.
+    """
+    device = Device(settings.worker.device)
+    return device is Device.GPU or (device is Device.AUTO and "gpu" in queues)
+
+
+def released(status: Status, worker_pid: int) -> int:
+    """
+    Hand back what the ended processes of a worker had begun; those attempts do not count.
+
+    Parameters
+    ----------
+    status : Status
+        The records of all files.
+    worker_pid : int
+        Process number of the worker.
+
+    Returns
+    -------
+    int
+        How many exposures.
+    """
+    prefix = owner_name(worker_pid).rpartition(":")[0] + ":"
+    running = status.records(state=State.RUNNING)
+    return sum(
+        status.release(record.key, record.owner)
+        for record in running
+        if record.owner.startswith(prefix)
+    )
+
+
+@signals.celeryd_after_setup.connect(weak=False)
+def _choose_device(instance: Any, **_: Any) -> None:
+    """Refuse to start a worker that would make others wait for a GPU which is not there."""
+    signal.signal(UNFIT_SIGNAL, _stop_unfit)
+    settings = load()
+    queues = list(instance.app.amqp.queues.consume_from)
+    if not wants_gpu(queues, settings):
+        return
+    if count_gpus():
+        _Process.device = Device.GPU
+    elif settings.worker.device == Device.GPU or not settings.worker.allow_cpu_on_gpu_queue:
+        sys.stderr.write(
+            "This worker consumes the queue gpu, but no GPU is visible here: check the driver and "
+            "CUDA_VISIBLE_DEVICES, install maximaskd[gpu], consume cpu instead (-Q cpu), or set "
+            "MAXIMASKD_WORKER_ALLOW_CPU_ON_GPU_QUEUE=true.\n"
+        )
+        raise SystemExit(EXIT_UNFIT)
+
+
+@signals.worker_process_init.connect(weak=False)
+def _preload(**_: Any) -> None:
+    """Load the network, or stop the worker: new processes would fail in the same way."""
+    try:
+        _Process.preloaded = Preloaded.load(device=_Process.device, worker_pid=os.getppid())
+    except MaximaskdError as error:
+        _give_up(str(error))
+    except Exception as error:
+        logger.exception("loading failed")
+        _give_up(f"The network could not be loaded ({error!r}): see the log above.")
+    else:
+        loaded = _Process.preloaded
+        logger.info(
+            "loaded preset=%s device=%s engine=%s configuration=%s",
+            loaded.masker.card.name,
+            loaded.masker.device,
+            loaded.masker.engine,
+            loaded.configuration,
+        )
+
+
+def _give_up(reason: str) -> None:
+    logger.error("unfit reason=%s", reason)
+    os.kill(os.getppid(), UNFIT_SIGNAL)
+    # Celery would take an exception here for a process that is ready.
+    os._exit(EXIT_UNFIT)
+
+
+def _stop_unfit(_number: int, _frame: FrameType | None) -> None:
+    celery_state.should_terminate = EXIT_UNFIT
+
+
+@signals.worker_shutdown.connect(weak=False)
+def _hand_back(**_: Any) -> None:
+    """Give back what a stopping worker had to break off; its messages are back in the queue."""
+    n_released = released(Status(connect(redis_url(load()))), os.getpid())
+    if n_released:
+        logger.info("released exposures=%d", n_released)
