@@ -124,6 +124,33 @@ class Recipe:
                     planes[position] = self._shifted(plane, probabilities)
         return planes
 
+    def count(self, planes: NDArray[Any]) -> NDArray[np.int64]:
+        """
+        Count the masked pixels of each class.
+
+        Parameters
+        ----------
+        planes : ndarray
+            As a call gives them.
+
+        Returns
+        -------
+        ndarray, shape (n_planes,), int64
+            Pixels by class; of a bit mask, 0 for the background, which has no bit. Probabilities
+            are counted where they exceed the thresholds.
+        """
+        match self.format:
+            case ProductFormat.BITMASK:
+                counts = [np.count_nonzero(planes & one.mask_class.bit) for one in self.planes]
+            case ProductFormat.MASKS:
+                counts = [np.count_nonzero(mask) for mask in planes]
+            case ProductFormat.PROBABILITIES:
+                counts = [
+                    np.count_nonzero(plane > np.float32(one.threshold))
+                    for one, plane in zip(self.planes, planes, strict=True)
+                ]
+        return np.array(counts, np.int64)
+
     @staticmethod
     def _shifted(plane: PlaneRecipe, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         raw = probabilities[plane.mask_class.index]

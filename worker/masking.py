@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from model.probability import Recipe
+from model.tiles import TilePlan
 from settings.errors import PermanentError
-from worker.exposure import Exposure, HduAction
-from worker.product import MaskFile, foreign_source, remove_stale
+from worker.exposure import Exposure, HduAction, HduPlan, plane_problem
+from worker.product import MaskFile, Provenance, foreign_source, remove_stale
 
 if TYPE_CHECKING:
     from model.masker import Masker
-    from model.probability import Recipe
-    from model.tiles import TilePlan
 
 __all__ = [
     "Job",
@@ -70,7 +73,7 @@ class MaskedExposure:
     mpix : float
         Their millions of pixels.
     fractions : mapping of str to float
-        Masked part of all pixels, by class; empty for probabilities.
+        Part of all pixels that is masked, by class.
     notes : tuple of str
         What a user should know, for example a plane without data.
     """
@@ -147,38 +150,142 @@ def mask_exposure(
     ExposureError, ExposureChangedError, ProductError
         As the exposure or the mask file fails.
     """
-    other = foreign_source(job.target, job.path.name)
+    other = foreign_source(job.target, job.path)
     if other:
         raise SourceClashError(
             f"The mask of {job.path} would overwrite {job.target.name}, which is that of {other}: "
             "rename one of the two exposures."
         )
     remove_stale(job.target)
-    with Exposure.open(job.path, hdu=job.hdu) as exposure:
-        to_mask = [plan for plan in exposure.plans if plan.action is HduAction.MASK]
-        if not to_mask:
-            raise NothingToMaskError(_why_nothing(job, exposure.plans))
-        work = _Work(job, masker, exposure, len(to_mask), progress)
+    with Exposure(job.path, hdu=job.hdu) as exposure:
+        if not any(plan.action is HduAction.MASK for plan in exposure.plans):
+            raise NothingToMaskError(_why_nothing(job.path, exposure.plans))
+        work = _Work(job, masker, exposure, progress)
         with MaskFile(job.target, provenance=work.provenance(), recipe=job.recipe) as mask_file:
             for plan in exposure.plans:
-                if plan.action is HduAction.MASK:
-                    planes, note = work.planes(plan)
-                    header = exposure.header(plan.index)
-                    mask_file.append_masks(
-                        planes, header, primary=job.hdu is not None or plan.index == 0, note=note
-                    )
-                else:
-                    mask_file.append_copy(exposure.copy_hdu(plan.index))
+                work.write(plan, mask_file)
             if work.n_blank == work.n_planes:
                 raise NothingToMaskError(
                     f"{job.path} holds nothing to mask ({work.notes[0]}): check the exposure."
                 )
             exposure.check_unchanged()
             mask_file.publish()
-    return MaskedExposure(
-        mask=job.target,
-        hdus=len(to_mask),
-        mpix=exposure.mpix,
-        fractions=work.fractions(),
-        notes=tuple(work.notes),
-    )
+        return work.result()
+
+
+class _Work:
+    """The masking of one exposure, HDU by HDU, and what has been counted so far."""
+
+    def __init__(
+        self,
+        job: Job,
+        masker: Masker,
+        exposure: Exposure,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._job, self._masker, self._exposure = job, masker, exposure
+        self._report = progress
+        self._n_hdus = sum(plan.action is HduAction.MASK for plan in exposure.plans)
+        self._hdus_done = 0
+        self._mpix_done = 0.0
+        self._instrument = exposure.instrument
+        self._masked = np.zeros(len(job.recipe.planes), np.int64)
+        self.n_planes = 0
+        self.n_blank = 0
+        self.notes: list[str] = []
+
+    def provenance(self) -> Provenance:
+        """Say where the masks come from."""
+        job, card = self._job, self._masker.card
+        return Provenance(
+            key=job.key,
+            configuration=job.configuration,
+            preset=card.name,
+            preset_sha256=card.sha256,
+            source=job.path.name,
+            source_sha256=self._exposure.sha256,
+            device=self._masker.device.value,
+            engine=self._masker.engine,
+            tiles=job.tiles.value,
+            attempt=job.attempt,
+            versions=job.versions,
+        )
+
+    def write(self, plan: HduPlan, mask_file: MaskFile) -> None:
+        """Mask or copy one HDU."""
+        exposure = self._exposure
+        if plan.action is HduAction.MASK:
+            planes, note = self._planes(plan)
+            mask_file.append_masks(planes, exposure.header(plan.index), note=note)
+            self._hdus_done += 1
+        elif plan.index == 0:
+            mask_file.append_header(exposure.header(0), exposure.data(0))
+        else:
+            mask_file.append_raw(exposure.raw(plan.index))
+        if plan.action is HduAction.SKIP:
+            self.notes.append(f"HDU {plan.index} is not masked: {plan.reason}.")
+
+    def result(self) -> MaskedExposure:
+        """Say what became of the exposure."""
+        n_pixels = self._mpix_done * 1e6
+        fractions = {
+            name: float(count / n_pixels)
+            for name, count in zip(self._job.recipe.names, self._masked, strict=True)
+        }
+        return MaskedExposure(
+            mask=self._job.target,
+            hdus=self._n_hdus,
+            mpix=self._mpix_done,
+            fractions=fractions,
+            notes=tuple(self.notes),
+        )
+
+    def _planes(self, plan: HduPlan) -> tuple[NDArray[Any], str]:
+        """Mask the planes of an HDU; a blank one gets empty masks and a note."""
+        results, problems = [], []
+        for number, plane in enumerate(self._exposure.planes(plan.index)):
+            problem = plane_problem(plane)
+            if problem is None:
+                results.append(self._mask(plane))
+            else:
+                results.append(self._job.recipe.empty(plane.shape))
+                channel = f" channel {number}" if len(plan.shape) > 2 else ""  # noqa: PLR2004
+                problems.append(f"HDU {plan.index}{channel}: {problem}")
+            self._mpix_done += plane.size / 1e6
+            self._tell(0.0)
+        self.n_planes += len(results)
+        self.n_blank += len(problems)
+        self.notes += problems
+        planes = results[0] if len(plan.shape) == 2 else np.stack(results)  # noqa: PLR2004
+        return planes, "; ".join(problems)
+
+    def _mask(self, plane: NDArray[np.float32]) -> NDArray[Any]:
+        mpix = plane.size / 1e6
+        recipe = self._job.recipe
+        planes = self._masker(
+            plane,
+            recipe,
+            tiles=self._job.tiles,
+            progress=lambda part: self._tell(part * mpix),
+        )
+        self._masked += recipe.count(planes)
+        return planes
+
+    def _tell(self, mpix_of_plane: float) -> None:
+        if self._report:
+            self._report(
+                Progress(
+                    hdus=self._n_hdus,
+                    hdus_done=self._hdus_done,
+                    mpix=self._exposure.mpix,
+                    mpix_done=self._mpix_done + mpix_of_plane,
+                    instrument=self._instrument,
+                )
+            )
+
+
+def _why_nothing(path: Path, plans: Sequence[HduPlan]) -> str:
+    images = [plan for plan in plans if plan.action is HduAction.SKIP]
+    if images:
+        return f"{path} holds nothing to mask: {images[0].reason}."
+    return f"{path} has no HDU with a two-dimensional image: nothing to mask."

@@ -190,7 +190,7 @@ def released(status: Status, worker_pid: int) -> int:
     )
 
 
-@signals.celeryd_after_setup.connect(weak=False)
+@signals.celeryd_after_setup.connect(weak=False)  # type: ignore[untyped-decorator]
 def _choose_device(instance: Any, **_: Any) -> None:
     """Refuse to start a worker that would make others wait for a GPU which is not there."""
     signal.signal(UNFIT_SIGNAL, _stop_unfit)
@@ -200,7 +200,7 @@ def _choose_device(instance: Any, **_: Any) -> None:
         return
     if count_gpus():
         _Process.device = Device.GPU
-    elif settings.worker.device == Device.GPU or not settings.worker.allow_cpu_on_gpu_queue:
+    elif settings.worker.device == "gpu" or not settings.worker.allow_cpu_on_gpu_queue:
         sys.stderr.write(
             "This worker consumes the queue gpu, but no GPU is visible here: check the driver and "
             "CUDA_VISIBLE_DEVICES, install maximaskd[gpu], consume cpu instead (-Q cpu), or set "
@@ -209,7 +209,7 @@ def _choose_device(instance: Any, **_: Any) -> None:
         raise SystemExit(EXIT_UNFIT)
 
 
-@signals.worker_process_init.connect(weak=False)
+@signals.worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
 def _preload(**_: Any) -> None:
     """Load the network, or stop the worker: new processes would fail in the same way."""
     try:
@@ -241,7 +241,7 @@ def _stop_unfit(_number: int, _frame: FrameType | None) -> None:
     celery_state.should_terminate = EXIT_UNFIT
 
 
-@signals.worker_shutdown.connect(weak=False)
+@signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
 def _hand_back(**_: Any) -> None:
     """Give back what a stopping worker had to break off; its messages are back in the queue."""
     n_released = released(Status(connect(redis_url(load()))), os.getpid())
