@@ -42,7 +42,7 @@ class _Sentence(click.ClickException):
 
     def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(message)
-        self.exit_code = code
+        self.exit_code: int = code
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -20,7 +20,7 @@ from watcher.observer import DirectoryObserver
 from watcher.selection import Selection, walk
 from watcher.sweep import Action, decide, vanished
 from worker.identity import arrival_key
-from worker.status import State, Status
+from worker.status import FileRecord, State, Status
 
 __all__ = ["Watcher"]
 
@@ -199,7 +199,7 @@ class Watcher:
             self._status.vanish(record.key, f"{record.path} went away before it was masked.")
         logger.info("swept roots=%d files=%d new=%d", len(readable), len(found), n_new)
 
-    def _swept(self, path: Path, root: Path, by_path: dict[Path, object], now: float) -> bool:
+    def _swept(self, path: Path, root: Path, by_path: dict[Path, FileRecord], now: float) -> bool:
         record = by_path.get(path)
         try:
             decision = decide(path, root, record, configuration=self._intake.configuration)
