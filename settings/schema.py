@@ -151,8 +151,8 @@ class MaskSettings(_Concern):
     )
     tiles: Literal["wide", "reference"] = Field(
         "wide",
-        description="`wide`: large tiles, several times faster; `reference`: 400-pixel tiles every 200, "
-        "as MaxiMask 1.4.1 cuts them.",
+        description="`wide`: large tiles, several times faster; `reference`: 400-pixel tiles every "
+        "200, as MaxiMask 1.4.1 cuts them.",
     )
     format: Literal["masks", "probabilities", "bitmask"] = Field(
         "masks",

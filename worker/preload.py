@@ -10,11 +10,13 @@ import importlib.metadata
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import redis
 from celery import signals
 from celery.worker import state as celery_state
 
@@ -41,6 +43,8 @@ logger = get_logger(__name__)
 EXIT_UNFIT = 1
 #: What a process that cannot load the network sends to its worker.
 UNFIT_SIGNAL = signal.SIGUSR2
+#: Seconds that the worker has to begin its stop, in which no process is replaced.
+GIVE_UP_S = 3.0
 #: Distributions whose versions stand in the header of each mask.
 DISTRIBUTIONS = ("maximaskd", "tensorflow", "keras", "astropy", "numpy")
 
@@ -233,17 +237,23 @@ def _preload(**_: Any) -> None:
 def _give_up(reason: str) -> None:
     logger.error("unfit reason=%s", reason)
     os.kill(os.getppid(), UNFIT_SIGNAL)
-    # Celery would take an exception here for a process that is ready.
+    # A process that ended before the worker has begun to stop would be replaced.
+    time.sleep(GIVE_UP_S)
     os._exit(EXIT_UNFIT)
 
 
 def _stop_unfit(_number: int, _frame: FrameType | None) -> None:
-    celery_state.should_terminate = EXIT_UNFIT
+    celery_state.should_stop = EXIT_UNFIT
 
 
 @signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
 def _hand_back(**_: Any) -> None:
     """Give back what a stopping worker had to break off; its messages are back in the queue."""
-    n_released = released(Status(connect(redis_url(load()))), os.getpid())
+    try:
+        n_released = released(Status(connect(redis_url(load()))), os.getpid())
+    except redis.RedisError as error:
+        # Their leases end by themselves.
+        logger.warning("nothing released reason=%s", error)
+        return
     if n_released:
         logger.info("released exposures=%d", n_released)
