@@ -1,0 +1,258 @@
+"""Mask files: names, headers, publication."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from model.card import read_card
+from model.probability import Recipe, make_recipe
+from settings.schema import MaskSettings
+from worker.product import (
+    STALE_S,
+    MaskFile,
+    MaskFileError,
+    MaskFileUnwritableError,
+    Provenance,
+    foreign_source,
+    mask_path,
+    read_key,
+    remove_stale,
+)
+
+CARD = read_card("maximask-1.4")
+RECIPE = make_recipe(CARD, MaskSettings())
+MASKS = np.zeros((14, 60, 40), np.uint8)
+MASKS[0, 5, 7] = 1
+
+
+def provenance(source: str = "mosaic.fits") -> Provenance:
+    return Provenance(
+        key="k" * 32,
+        configuration="c" * 16,
+        preset=CARD.name,
+        preset_sha256=CARD.sha256,
+        source=source,
+        source_sha256="5" * 64,
+        device="cpu",
+        engine="tensorflow 2.21.0",
+        tiles="wide",
+        attempt=2,
+        versions={"maximaskd": "0.1.0", "numpy": np.__version__},
+    )
+
+
+def write(target: Path, mosaic: Path, *, recipe: Recipe = RECIPE) -> None:
+    with (
+        fits.open(mosaic) as source,
+        MaskFile(target, provenance=provenance(), recipe=recipe) as mask_file,
+    ):
+        mask_file.append_header(source[0].header)
+        mask_file.append_masks(MASKS, source[1].header, note="HDU 1: ü is odd")
+        mask_file.publish()
+
+
+@pytest.mark.parametrize(
+    ("exposure", "expected"),
+    [
+        ("a.fits", "a.masks.fits"),
+        ("a.FIT", "a.masks.fits"),
+        ("a.fts", "a.masks.fits"),
+        ("a.fits.fz", "a.masks.fits"),
+        ("a.fits.gz", "a.masks.fits"),
+        ("a.b c[2].fits", "a.b c[2].masks.fits"),
+        ("a.fits.fits", "a.fits.masks.fits"),
+    ],
+)
+def test_masks_stand_beside_the_exposure(exposure: str, expected: str) -> None:
+    assert mask_path(Path("/d") / exposure) == Path("/d") / expected
+    one = expected.replace(".masks.", ".masks3.")
+    assert mask_path(Path("/d") / exposure, hdu=3) == Path("/d") / one
+
+
+def test_an_output_root_mirrors_the_watched_roots() -> None:
+    root, out = Path("/data/cam1"), Path("/masks")
+    inside = mask_path(root / "n1" / "a.fits", root=root, output_root=out)
+    assert inside == out / "cam1" / "n1" / "a.masks.fits"
+    assert mask_path(Path("/else/a.fits"), root=root, output_root=out) == out / "a.masks.fits"
+
+
+def test_a_mask_file_is_valid_fits_with_checksums(mosaic: Path, tmp_path: Path) -> None:
+    target = tmp_path / "mosaic.masks.fits"
+    write(target, mosaic)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fits.open(target, checksum=True) as masks:
+            masks.verify("exception")
+            assert len(masks) == 2
+            for hdu in masks:
+                assert "CHECKSUM" in hdu.header
+                assert "DATASUM" in hdu.header
+            np.testing.assert_array_equal(masks[1].data, MASKS)
+
+
+def test_names_and_wcs_are_those_of_the_exposure(mosaic: Path, tmp_path: Path) -> None:
+    target = tmp_path / "mosaic.masks.fits"
+    write(target, mosaic)
+    source, masks = fits.getheader(mosaic, 1), fits.getheader(target, 1)
+    assert masks["EXTNAME"] == "CCD1"
+    pixels = [[1, 1], [40, 60]]
+    np.testing.assert_allclose(
+        WCS(masks, naxis=2).wcs_pix2world(pixels, 1), WCS(source).wcs_pix2world(pixels, 1), atol=0
+    )
+
+
+def test_the_header_says_what_was_done(mosaic: Path, tmp_path: Path) -> None:
+    target = tmp_path / "mosaic.masks.fits"
+    write(target, mosaic)
+    for hdu in (0, 1):
+        header = fits.getheader(target, hdu)
+        assert header["MMKEY"] == "k" * 32
+        assert header["MMCONF"] == "c" * 16
+        assert (header["MMPRESET"], header["MMPRESHA"]) == (CARD.name, CARD.sha256)
+        assert (header["MMSOURCE"], header["MMSRCSHA"]) == ("mosaic.fits", "5" * 64)
+        assert header["MMTRY"] == 2
+        assert header["MMVNUMPY"] == np.__version__
+        assert header["MMDATE"].startswith("20")
+    assert header["MMFORMAT"] == "masks"
+    assert header["MMPRIOR"] is True
+    for number, mask_class in enumerate(CARD.classes, start=1):
+        assert header[f"MMCLS{number}"] == mask_class.name
+        assert header.comments[f"MMCLS{number}"] == mask_class.full_name
+        assert header[f"MMPRI{number}"] == mask_class.prior
+        assert header[f"MMTHR{number}"] == mask_class.threshold
+    assert header["MMNOTE"] == "HDU 1: \\xfc is odd"
+
+
+def test_a_bit_mask_names_its_bits(tmp_path: Path) -> None:
+    recipe = make_recipe(CARD, MaskSettings(format="bitmask"))
+    target = tmp_path / "a.masks.fits"
+    with MaskFile(target, provenance=provenance(), recipe=recipe) as mask_file:
+        mask_file.append_masks(np.ones((9, 9), np.int16), fits.Header())
+        mask_file.publish()
+    header = fits.getheader(target)
+    assert (header["MP_CR"], header["MP_BBG"]) == (0, 12)
+    assert "MP_BG" not in header
+
+
+def test_probabilities_have_no_threshold(tmp_path: Path) -> None:
+    wishes = MaskSettings(format="probabilities", prior_modif=False, classes=("CR",))
+    target = tmp_path / "a.masks.fits"
+    recipe = make_recipe(CARD, wishes)
+    with MaskFile(target, provenance=provenance(), recipe=recipe) as mask_file:
+        mask_file.append_masks(np.ones((1, 9, 9), np.float32), fits.Header())
+        mask_file.publish()
+    header = fits.getheader(target)
+    assert header["MMPRIOR"] is False
+    assert header["MMCLS1"] == "CR"
+    assert "MMTHR1" not in header
+    assert "MMPRI1" not in header
+
+
+def test_cards_of_the_exposures_own_array_are_left_out(tmp_path: Path) -> None:
+    source = fits.Header()
+    source["BZERO"] = 32768
+    source["BUNIT"] = "adu"
+    source["FILTER"] = "r"
+    source["WCSAXES"] = 3
+    source["CTYPE1"] = "RA---TAN"
+    source["CTYPE3"] = "FREQ"
+    source["CD3_3"] = 2.0
+    source["CD1_2"] = 0.5
+    source["MMKEY"] = "an older one"
+    source["HISTORY"] = "long ago"
+    target = tmp_path / "a.masks.fits"
+    with MaskFile(target, provenance=provenance(), recipe=RECIPE) as mask_file:
+        mask_file.append_masks(MASKS, source)
+        mask_file.publish()
+    header = fits.getheader(target)
+    for keyword in ("BZERO", "BUNIT", "CTYPE3", "CD3_3", "HISTORY"):
+        assert keyword not in header
+    assert (header["FILTER"], header["CTYPE1"], header["CD1_2"]) == ("r", "RA---TAN", 0.5)
+    assert header["WCSAXES"] == 2
+    assert header["MMKEY"] == "k" * 32
+
+
+def test_nothing_is_left_of_a_file_that_is_not_published(mosaic: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out" / "a.masks.fits"
+    with MaskFile(target, provenance=provenance(), recipe=RECIPE) as mask_file:
+        mask_file.append_masks(MASKS, fits.getheader(mosaic, 1))
+        (hidden,) = target.parent.iterdir()
+        assert hidden.name.startswith(".a.masks.fits.")
+    assert list(target.parent.iterdir()) == []
+
+
+def test_a_published_file_replaces_the_one_before(mosaic: Path, tmp_path: Path) -> None:
+    target = tmp_path / "mosaic.masks.fits"
+    target.write_text("an older one")
+    write(target, mosaic)
+    assert read_key(target) == "k" * 32
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mosaic.fits", "mosaic.masks.fits"]
+
+
+def test_the_key_is_known_only_of_our_files(mosaic: Path, tmp_path: Path) -> None:
+    assert read_key(mosaic) is None
+    assert read_key(tmp_path / "nothing.fits") is None
+    (tmp_path / "junk.fits").write_text("junk")
+    assert read_key(tmp_path / "junk.fits") is None
+
+
+def test_two_exposures_with_one_mask_name_are_told_apart(mosaic: Path, tmp_path: Path) -> None:
+    target = tmp_path / "mosaic.masks.fits"
+    write(target, mosaic)
+    assert foreign_source(target, mosaic) is None
+    packed = tmp_path / "mosaic.fits.fz"
+    assert foreign_source(target, packed) == "mosaic.fits"
+    mosaic.unlink()
+    assert foreign_source(target, packed) is None
+
+
+def test_what_killed_attempts_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    target = tmp_path / "a.masks.fits"
+    old, new, other = (
+        tmp_path / name
+        for name in (".a.masks.fits.1-aa.tmp", ".a.masks.fits.2-bb.tmp", ".b.masks.fits.1-a.tmp")
+    )
+    for path in (old, new, other):
+        path.touch()
+    before = time.time() - STALE_S - 10
+    for path in (old, other):
+        os.utime(path, (before, before))
+    remove_stale(target)
+    assert sorted(tmp_path.iterdir()) == sorted([new, other])
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "sentence"),
+    [
+        (errno.EROFS, MaskFileUnwritableError, "root.output_root"),
+        (errno.EACCES, MaskFileUnwritableError, "write permission"),
+        (errno.ENOSPC, MaskFileError, "tried again later"),
+        (errno.EDQUOT, MaskFileError, "tried again later"),
+        (errno.ESTALE, MaskFileError, "tried again later"),
+    ],
+)
+def test_a_failing_file_system_is_told_with_what_to_do(
+    number: int,
+    error: type[Exception],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "touch", fail)
+    with (
+        pytest.raises(error, match=sentence),
+        MaskFile(tmp_path / "a.masks.fits", provenance=provenance(), recipe=RECIPE),
+    ):
+        pass
