@@ -21,7 +21,7 @@ from rich.console import Console
 from settings import logs
 from settings.errors import MaximaskdError
 from settings.sources import Settings, load
-from worker.connection import connect, ping, redis_url, safe_url
+from worker.connection import ServerUnreachableError, connect, ping, redis_url
 from worker.record import State
 from worker.status import Status
 
@@ -37,12 +37,16 @@ class ExitCode(IntEnum):
     UNREACHABLE = 4
 
 
-class _Sentence(click.ClickException):
+class _FailedError(click.ClickException):
     """An error as the user sees it: one sentence, no traceback."""
 
-    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
-        super().__init__(message)
-        self.exit_code: int = code
+    exit_code = ExitCode.FAILED
+
+
+class _UnreachableError(click.ClickException):
+    """The server of queue and status does not answer."""
+
+    exit_code = ExitCode.UNREACHABLE
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -129,10 +133,10 @@ def _settings(
         flags["root"] = {"directories": [os.path.abspath(path) for path in directories]}  # noqa: PTH100
     settings = load(config, flags=flags)
     if not settings.root.directories:
-        raise _Sentence("No directory to watch: name one, or set root.directories.", ExitCode.USAGE)
+        raise click.UsageError("No directory to watch: name one, or set root.directories.")
     for root in settings.root.directories:
         if root.exists() and not root.is_dir():
-            raise _Sentence(f"{root} is no directory: name one.", ExitCode.USAGE)
+            raise click.UsageError(f"{root} is no directory: name one.")
     if config is not None:
         os.environ["MAXIMASKD_CONFIG"] = str(config.absolute())
     return settings, flags
@@ -157,15 +161,12 @@ def _sentences() -> Iterator[None]:
     """Turn our errors into one sentence and an exit status."""
     try:
         yield
+    except ServerUnreachableError as error:
+        raise _UnreachableError(str(error)) from error
     except MaximaskdError as error:
-        unreachable = type(error).__name__ == "ServerUnreachableError"
-        code = ExitCode.UNREACHABLE if unreachable else ExitCode.FAILED
-        raise _Sentence(str(error), code) from error
+        raise _FailedError(str(error)) from error
     except redis.RedisError as error:
-        url = safe_url(redis_url(load()))
-        raise _Sentence(
-            f"The server {url} stopped answering ({error}).", ExitCode.UNREACHABLE
-        ) from error
+        raise _UnreachableError(f"The server stopped answering ({error}): see its log.") from error
 
 
 @contextmanager

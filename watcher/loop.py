@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import redis
-from worker.completeness import check_complete
 
 from settings.logs import get_logger
 from settings.schema import SettingsTree
@@ -19,6 +18,7 @@ from watcher.night import night_of_file
 from watcher.observer import DirectoryObserver
 from watcher.selection import Selection, walk
 from watcher.sweep import Action, decide, vanished
+from worker.completeness import check_complete
 from worker.identity import arrival_key
 from worker.status import FileRecord, State, Status
 
@@ -195,7 +195,7 @@ class Watcher:
                 if self._root_of(path) == root:
                     found[path] = root
         n_new = sum(self._swept(path, root, by_path, now) for path, root in found.items())
-        for record in vanished(records, found, readable):
+        for record in vanished(records, found, readable, self._selection.passed_over):
             self._status.vanish(record.key, f"{record.path} went away before it was masked.")
         logger.info("swept roots=%d files=%d new=%d", len(readable), len(found), n_new)
 

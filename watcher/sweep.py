@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -110,7 +110,10 @@ def _action(record: FileRecord, now: float) -> Action:
 
 
 def vanished(
-    records: Iterable[FileRecord], found: Mapping[Path, Path], roots: Iterable[Path]
+    records: Iterable[FileRecord],
+    found: Collection[Path],
+    roots: Collection[Path],
+    passed_over: Collection[Path] = (),
 ) -> Iterator[FileRecord]:
     """
     Find the records of unfinished files that a complete sweep has not found.
@@ -119,10 +122,12 @@ def vanished(
     ----------
     records : iterable of FileRecord
         All records.
-    found : mapping of Path to Path
-        The files that the sweep has found, with their roots.
-    roots : iterable of Path
-        The roots that the sweep could read.
+    found : collection of Path
+        The files that the sweep has found.
+    roots : collection of Path
+        The roots that are there.
+    passed_over : collection of Path, optional
+        Directories that could not be read: nothing is known of the files below them.
 
     Yields
     ------
@@ -130,7 +135,8 @@ def vanished(
         Records of files that went away before they were masked.
     """
     unfinished = {State.SEEN, State.WAITING, State.INCOMPLETE, State.QUEUED, State.FAILED}
-    readable = set(roots)
     for record in records:
-        if record.state in unfinished and record.root in readable and record.path not in found:
+        if record.state not in unfinished or record.root not in roots or record.path in found:
+            continue
+        if not any(record.path.is_relative_to(directory) for directory in passed_over):
             yield record

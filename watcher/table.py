@@ -52,8 +52,8 @@ def files_table(records: Sequence[FileRecord], *, title: str = "") -> Table:
     table = Table(title=title or None, title_justify="left", expand=False)
     table.add_column("file", overflow="fold")
     table.add_column("state")
-    table.add_column("arrived", no_wrap=True)
-    table.add_column("masked", no_wrap=True)
+    table.add_column("arrived, UTC", no_wrap=True)
+    table.add_column("ended, UTC", no_wrap=True)
     table.add_column("s", justify="right")
     table.add_column("Mpix", justify="right")
     table.add_column("masked part, or reason", overflow="fold")
@@ -138,8 +138,9 @@ def _bar(record: FileRecord) -> Progress:
     hdus = f"HDU {record.hdus_done or 0} of {record.hdus}" if record.hdus else "reading"
     bar.add_task(
         Text(_name(record)).plain.replace("[", r"\["),
-        total=record.mpix or None,
-        completed=record.mpix_done or 0,
+        # Whole kilopixels: the bar counts in integers.
+        total=1000 * record.mpix if record.mpix else None,
+        completed=int(1000 * (record.mpix_done or 0)),
         hdus=hdus,
     )
     return bar

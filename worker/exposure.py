@@ -192,7 +192,11 @@ class Exposure:
             if completeness.verdict in {Verdict.EMPTY, Verdict.SHORT, Verdict.NOT_FITS}:
                 raise ExposureError(f"{completeness.reason} Write the file again.")
             self._file = fits.open(path, memmap=False, ignore_missing_end=True)
-        self.plans = self._plan(hdu, completeness.n_hdus)
+        try:
+            self.plans = self._plan(hdu, completeness.n_hdus)
+        except Exception:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -314,7 +314,10 @@ class MaskFile:
             # Cards of real exposures that break rules are mended or left out on writing.
             warnings.simplefilter("ignore", fits.verify.VerifyWarning)
             if self._n_hdus:
-                fits.append(self._temporary, data, header, checksum=True, verify=False)
+                hdu = fits.ImageHDU(data, header)
+                hdu.add_checksum()
+                with fits.open(self._temporary, mode="append", memmap=False) as file:
+                    file.append(hdu)
             else:
                 header["EXTEND"] = (True, "extensions may follow")
                 hdu = fits.PrimaryHDU(data, header)

@@ -37,7 +37,9 @@ TERMINAL = frozenset(
 #: Every change of state that exists, from what (None: no record) to what. The scripts in Redis
 #: are built from this table and refuse all others.
 TRANSITIONS: Mapping[State | None, frozenset[State]] = {
-    None: frozenset({State.WAITING, State.INCOMPLETE, State.QUEUED, State.DONE}),
+    None: frozenset(
+        {State.WAITING, State.INCOMPLETE, State.QUEUED, State.DONE, State.SKIPPED}
+    ),
     State.SEEN: frozenset({State.QUEUED, State.RUNNING, State.QUARANTINED, State.VANISHED}),
     State.WAITING: frozenset({State.WAITING, State.INCOMPLETE, State.VANISHED}),
     State.INCOMPLETE: frozenset({State.WAITING, State.INCOMPLETE, State.VANISHED}),
@@ -54,7 +56,7 @@ TRANSITIONS: Mapping[State | None, frozenset[State]] = {
         }
     ),
     State.DONE: frozenset(),
-    State.SKIPPED: frozenset(),
+    State.SKIPPED: frozenset({State.WAITING}),
     State.FAILED: frozenset({State.QUEUED, State.VANISHED}),
     State.QUARANTINED: frozenset(),
     State.VANISHED: frozenset({State.QUEUED, State.WAITING, State.INCOMPLETE}),

@@ -111,4 +111,5 @@ def test_only_unfinished_files_under_readable_roots_vanish(
         replace(gone, key="running", state=State.RUNNING),
         replace(gone, key="elsewhere", root=root / "unmounted"),
     ]
-    assert list(vanished(records, {exposure: root}, [root])) == [gone]
+    assert list(vanished(records, {exposure}, {root})) == [gone]
+    assert list(vanished(records, {exposure}, {root}, {root})) == []
