@@ -28,6 +28,8 @@ logger = get_logger(__name__)
 
 #: Seconds between two attempts while the server does not answer.
 SERVER_RETRY_S = 2.0
+#: Seconds until a file that could not be looked at is looked at again.
+OUT_OF_REACH_S = 10.0
 #: Most seconds between two steps, so that a stop is noticed soon.
 LONGEST_STEP_S = 0.5
 
@@ -159,11 +161,7 @@ class Watcher:
             return
         match report.state:
             case ArrivalState.COMPLETE:
-                try:
-                    self._intake.offer(path, root, backlog=path in self._backlog)
-                except FileNotFoundError:
-                    self._status.vanish(arrival_key(root, path), f"{path} went away.")
-                self._backlog.discard(path)
+                self._offer(path, root)
             case ArrivalState.VANISHED:
                 self._status.vanish(
                     arrival_key(root, path), f"{path} went away before it was complete."
@@ -185,6 +183,31 @@ class Watcher:
                 if changed:
                     logger.info("%s path=%s reason=%s", state, path, report.reason)
 
+    def _offer(self, path: Path, root: Path) -> None:
+        try:
+            self._intake.offer(path, root, backlog=path in self._backlog)
+        except FileNotFoundError:
+            self._status.vanish(arrival_key(root, path), f"{path} went away before it was queued.")
+        except OSError as error:
+            # A share that stumbles: the file starts anew, and is reported for as long as it lasts.
+            logger.warning("not queued path=%s reason=%s", path, error)
+            self._arrivals.look(path, self._clock() + OUT_OF_REACH_S)
+            return
+        self._backlog.discard(path)
+
+    def _note_no_files(self, root: Path) -> None:
+        """Record what has an exposure's name without being a file, so that its owner sees why."""
+        for path, kind in self._selection.no_files.items():
+            if self._root_of(path) == root:
+                self._status.note(
+                    arrival_key(root, path),
+                    path=path,
+                    root=root,
+                    night=night_of_file(path, self._settings.site.longitude_deg).isoformat(),
+                    state=State.SKIPPED,
+                    reason=f"{path} {kind}, not an exposure: only files are masked.",
+                )
+
     def _sweep(self, now: float) -> None:
         records = self._status.records()
         by_path = {record.path: record for record in records}
@@ -194,6 +217,7 @@ class Watcher:
             for path in walk(root, self._selection, recursive=self._settings.root.recursive):
                 if self._root_of(path) == root:
                     found[path] = root
+            self._note_no_files(root)
         n_new = sum(self._swept(path, root, by_path, now) for path, root in found.items())
         for record in vanished(records, found, readable, self._selection.passed_over):
             self._status.vanish(record.key, f"{record.path} went away before it was masked.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -51,6 +51,18 @@ class Selection:
         """
         gone = FileNotFoundError
         return frozenset(path for path, why in self._unread.items() if not isinstance(why, gone))
+
+    @property
+    def no_files(self) -> Mapping[Path, str]:
+        """
+        Return what is named like an exposure without being a file.
+
+        Returns
+        -------
+        mapping of Path to str
+            What each is, as the last walk found it.
+        """
+        return dict(self._no_files)
 
     def is_exposure(self, path: Path, root: Path) -> bool:
         """
@@ -126,6 +138,11 @@ class Selection:
             logger.warning("passed over directory=%s reason=%s", directory, reason)
         self._unread[directory] = error
 
+    def _forget_no_files(self, root: Path, still: set[Path]) -> None:
+        for path in [path for path in self._no_files if path.is_relative_to(root)]:
+            if path not in still:
+                del self._no_files[path]
+
     def _note_no_file(self, path: Path, kind: str) -> None:
         if self._no_files.get(path) != kind:
             logger.info(
@@ -166,6 +183,7 @@ def walk(root: Path, selection: Selection, *, recursive: bool) -> Iterator[Path]
     """
     visited: set[tuple[int, int]] = set()
     unread: set[Path] = set()
+    no_files: set[Path] = set()
     # Links are followed last, so that a directory is known by its own path where it has one here.
     directories, links = [root], list[Path]()
     while directories or links:
@@ -192,13 +210,16 @@ def walk(root: Path, selection: Selection, *, recursive: bool) -> Iterator[Path]
                     yield path
                 case "directory":
                     if is_named_so:
+                        no_files.add(path)
                         selection._note_no_file(path, "is a directory")  # noqa: SLF001
                     if recursive:
                         (links if entry.is_symlink() else below).append(path)
                 case "special" if is_named_so:
+                    no_files.add(path)
                     selection._note_no_file(path, "is no regular file")  # noqa: SLF001
         directories.extend(reversed(below))
     selection._forget_unread(root, unread)  # noqa: SLF001
+    selection._forget_no_files(root, no_files)  # noqa: SLF001
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

@@ -81,9 +81,10 @@ def check_complete(path: Path) -> Completeness:
 
     Notes
     -----
-    Where the primary header says how many extensions follow (``NEXTEND``), fewer are not enough. A
-    gzipped file is decompressed to its end, which checks its CRC. Bytes after the last HDU that are
-    no HDU are special records, which may be there.
+    Where the primary header says how many extensions follow (``NEXTEND``), fewer are not enough;
+    where it has no data and allows extensions (``EXTEND``), one has to follow. A gzipped file is
+    decompressed to its end, which checks its CRC. Bytes after the last HDU that are no HDU are
+    special records, which may be there.
 
     References
     ----------
@@ -163,7 +164,7 @@ def _walk(stream: _Plain | _Gzipped, path: Path) -> Completeness:
         while block.startswith(EXTENSION_MAGIC if n_hdus else FITS_MAGIC):
             cards, whole = _pass_hdu(block, stream)
             if not n_hdus:
-                n_extensions = int(cards.get("NEXTEND", 0))
+                n_extensions = _announced(cards)
             n_hdus += 1
             block = stream.read(BLOCK)
     except _CutError as error:
@@ -178,12 +179,20 @@ def _walk(stream: _Plain | _Gzipped, path: Path) -> Completeness:
     if n_hdus <= n_extensions:
         verdict = Verdict.EXTENSIONS_MISSING
         reason = (
-            f"{path} has {n_hdus - 1} of the {n_extensions} extensions that its NEXTEND announces: "
-            "correct that card if the file is whole."
+            f"{path} has {n_hdus - 1} of the {n_extensions} extensions that its header announces: "
+            "correct NEXTEND or EXTEND if the file is whole."
         )
     elif not whole:
         verdict, reason = Verdict.PADDING_MISSING, f"The last block of {path} is not full."
     return Completeness(verdict, reason, n_hdus)
+
+
+def _announced(cards: Mapping[str, str]) -> int:
+    """Return how many extensions a primary header announces."""
+    if "NEXTEND" in cards:
+        return int(cards["NEXTEND"])
+    # A header without data that allows extensions is there for their sake.
+    return int(cards.get("NAXIS") == "0" and cards.get("EXTEND") == "T")
 
 
 def _no_fits(block: bytes, path: Path) -> Completeness:

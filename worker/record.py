@@ -37,9 +37,7 @@ TERMINAL = frozenset(
 #: Every change of state that exists, from what (None: no record) to what. The scripts in Redis
 #: are built from this table and refuse all others.
 TRANSITIONS: Mapping[State | None, frozenset[State]] = {
-    None: frozenset(
-        {State.WAITING, State.INCOMPLETE, State.QUEUED, State.DONE, State.SKIPPED}
-    ),
+    None: frozenset({State.WAITING, State.INCOMPLETE, State.QUEUED, State.DONE, State.SKIPPED}),
     State.SEEN: frozenset({State.QUEUED, State.RUNNING, State.QUARANTINED, State.VANISHED}),
     State.WAITING: frozenset({State.WAITING, State.INCOMPLETE, State.VANISHED}),
     State.INCOMPLETE: frozenset({State.WAITING, State.INCOMPLETE, State.VANISHED}),
