@@ -183,3 +183,7 @@ def _stop_on_signal() -> Iterator[threading.Event]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+if __name__ == "__main__":
+    main()
