@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from settings.errors import MaximaskdError
 
 __all__ = ["Device", "DeviceError", "Engine", "count_gpus"]
 
+#: Where Linux has its devices, and the files of GPUs: CUDA, ROCm, WSL, others.
+DEVICES = Path("/dev")
+GPU_FILES = ("nvidia[0-9]*", "kfd", "dxg", "dri/renderD*")
 #: Seconds until a machine that does not say how many GPUs it has is taken for one without.
 COUNT_TIMEOUT_S = 120.0
 _COUNT_PROGRAM = "from model.engine import gpus_here; print(gpus_here())"
@@ -107,7 +111,10 @@ def count_gpus() -> int:
     Notes
     -----
     A process that started TensorFlow or CUDA must not fork, so a parent of workers asks a child.
+    On Linux a GPU has a device file; where there is none, no child is asked.
     """
+    if sys.platform == "linux" and not any(any(DEVICES.glob(name)) for name in GPU_FILES):
+        return 0
     try:
         answer = subprocess.run(  # noqa: S603 (our own interpreter, a constant program)
             [sys.executable, "-c", _COUNT_PROGRAM],

@@ -115,7 +115,7 @@ def test_two_exposures_with_one_mask_name_do_not_overwrite_each_other(night: Any
 def test_temporary_names_and_our_own_products_are_left_alone(night: Any, name: str) -> None:
     image(sky((40, 40)))(night.incoming / "other.fit")
     (night.incoming / "other.fit").rename(night.incoming / name)
-    marker = f"after {name.strip('.')}.fits"
+    marker = f"after {name.replace('.', '-')}.fits"
     image(sky((40, 40)))(night.incoming / marker)
     night.ended(marker, state=State.DONE)
     assert night.record(name) is None
