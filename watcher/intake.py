@@ -10,13 +10,13 @@ from typing import Any
 
 import redis
 from kombu.exceptions import OperationalError
-from worker.product import mask_path, read_key
 
 from settings.errors import TransientError
 from settings.logs import get_logger
 from settings.schema import SettingsTree
 from watcher.night import night_of_file
 from worker.identity import exposure_key
+from worker.product import mask_path, read_key
 from worker.status import Status
 
 __all__ = ["BACKLOG_SUFFIX", "Intake", "QueueUnreachableError", "Send"]
