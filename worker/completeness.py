@@ -7,6 +7,7 @@ import math
 import os
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -174,6 +175,10 @@ def _walk(stream: _Plain | _Gzipped, path: Path) -> Completeness:
         return Completeness(Verdict.NOT_FITS, reason, n_hdus)
     if not n_hdus:
         return _no_fits(block, path)
+    if block and EXTENSION_MAGIC.startswith(block):
+        # Special records do not begin like an extension: this is one that has just been begun.
+        reason = f"{path} is truncated in the first card of HDU {n_hdus}."
+        return Completeness(Verdict.SHORT, reason, n_hdus)
     stream.drain()
     verdict, reason = Verdict.COMPLETE, ""
     if n_hdus <= n_extensions:
@@ -189,15 +194,18 @@ def _walk(stream: _Plain | _Gzipped, path: Path) -> Completeness:
 
 def _announced(cards: Mapping[str, str]) -> int:
     """Return how many extensions a primary header announces."""
-    if "NEXTEND" in cards:
+    # A value that is no number announces nothing: the card is not needed to read the file.
+    with suppress(KeyError, ValueError):
         return int(cards["NEXTEND"])
     # A header without data that allows extensions is there for their sake.
     return int(cards.get("NAXIS") == "0" and cards.get("EXTEND") == "T")
 
 
 def _no_fits(block: bytes, path: Path) -> Completeness:
-    if FITS_MAGIC.startswith(block[: len(FITS_MAGIC)]):
+    if FITS_MAGIC.startswith(block):
         return Completeness(Verdict.SHORT, f"{path} is truncated in its first card.", 0)
+    if GZIP_MAGIC.startswith(block):
+        return Completeness(Verdict.SHORT, f"{path} ends with its first byte.", 0)
     return Completeness(Verdict.NOT_FITS, f"{path} is not FITS: it does not begin so.", 0)
 
 

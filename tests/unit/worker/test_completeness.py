@@ -114,3 +114,33 @@ def sky_groups() -> np.ndarray:
 def test_a_file_that_cannot_be_opened_raises_as_the_system_does(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         check_complete(tmp_path / "nothing.fits")
+
+
+@pytest.mark.parametrize("n_more", [1, 5, 8, 9, 80])
+def test_an_extension_that_has_just_been_begun_is_missed(
+    n_more: int, image: Callable[..., Path]
+) -> None:
+    path = image(np.ones((4, 4), np.float32))
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"XTENSION= 'IMAGE   '".ljust(80)[:n_more])
+    found = check_complete(path)
+    assert (found.verdict, found.n_hdus) == (Verdict.SHORT, 1)
+
+
+@pytest.mark.parametrize("value", [b"'3'", b"3.", b"many"])
+def test_an_announcement_that_is_no_number_announces_nothing(
+    value: bytes, image: Callable[..., Path]
+) -> None:
+    path = image(np.ones((4, 4), np.float32), NEXTEND=3)
+    assert check_complete(path).verdict is Verdict.EXTENSIONS_MISSING
+    number = b"NEXTEND =" + b"3".rjust(21)
+    content = path.read_bytes()
+    assert number in content
+    path.write_bytes(content.replace(number, b"NEXTEND =" + value.rjust(21)))
+    assert check_complete(path).verdict is Verdict.COMPLETE
+
+
+def test_one_byte_of_gzip_is_not_yet_anything_else(tmp_path: Path) -> None:
+    path = tmp_path / "begun.fits.gz"
+    path.write_bytes(gzip.compress(b"")[:1])
+    assert check_complete(path).verdict is Verdict.SHORT
