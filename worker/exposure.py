@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.fits.hdu.compressed._compression import CfitsioException
 from numpy.typing import NDArray
 
 from settings.errors import PermanentError, TransientError
@@ -50,8 +51,11 @@ BROKEN = (
     IndexError,
     AttributeError,
     EOFError,
+    ArithmeticError,
     zlib.error,
     fits.VerifyError,
+    # What the tile decompressors raise stands in none of astropy's public modules.
+    CfitsioException,
 )
 
 _WITH_HDU = re.compile(r"(?P<path>.+)\[(?P<hdu>\d+)\]")
@@ -263,7 +267,10 @@ class Exposure:
             # What is not held here need not be held there.
             del hdu.data
         for plane in data.reshape(-1, *data.shape[-2:]):
-            yield plane.astype(np.float32)
+            # A double beyond the range of float32 is infinite there.
+            with np.errstate(over="ignore", invalid="ignore"):
+                converted = plane.astype(np.float32)
+            yield converted
 
     def data(self, index: int) -> NDArray[np.generic] | None:
         """
@@ -277,10 +284,12 @@ class Exposure:
         Returns
         -------
         ndarray or None
-            As astropy gives it; None where it has none.
+            As astropy gives it; None where it has none, and for random groups, which are no array
+            (FITS 4.0 section 6).
         """
         with _explained(self.path):
-            return self._file[index].data
+            hdu = self._file[index]
+            return None if isinstance(hdu, fits.GroupsHDU) else hdu.data
 
     def raw(self, index: int) -> bytes:
         """

@@ -238,3 +238,37 @@ def test_the_notation_for_one_hdu_is_cfitsios(tmp_path: Path) -> None:
 def test_errors_survive_pickling() -> None:
     error = pickle.loads(pickle.dumps(ExposureError("a sentence")))  # noqa: S301 (our own bytes)
     assert str(error) == "a sentence"
+
+
+def test_doubles_beyond_float32_are_infinite(image: WriteImage) -> None:
+    plane = only_plane(image(np.array([[1e300, -1e300], [1, np.nan]])))
+    np.testing.assert_array_equal(plane, np.array([[np.inf, -np.inf], [1, np.nan]], np.float32))
+
+
+def test_a_tile_that_cannot_be_decompressed_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.fits.fz"
+    plane = np.random.default_rng(1).normal(100, 3, (64, 64)).astype(np.int16)
+    packed = fits.CompImageHDU(plane, compression_type="RICE_1")
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(path)
+    with fits.open(path, disable_image_compression=True) as file:
+        place = file[1].fileinfo()["datLoc"]
+        heap = place + file[1].header["NAXIS1"] * file[1].header["NAXIS2"]
+        n_bytes = file[1].header["PCOUNT"]
+    content = bytearray(path.read_bytes())
+    # A difference of bit length 0 everywhere: the first tile ends before its bytes do.
+    content[heap : heap + n_bytes] = bytes(n_bytes)
+    path.write_bytes(content)
+    with Exposure(path) as exposure, pytest.raises(ExposureError, match="decompression"):
+        list(exposure.planes(1))
+
+
+def test_random_groups_are_no_array(tmp_path: Path) -> None:
+    path = tmp_path / "groups.fits"
+    visibilities = np.ones((3, 1, 1, 1, 30, 2), np.float32)
+    groups = fits.GroupData(visibilities, bitpix=-32, parnames=["U"], pardata=[np.arange(3.0)])
+    image = fits.ImageHDU(np.ones((8, 9), np.float32))
+    fits.HDUList([fits.GroupsHDU(groups), image]).writeto(path)
+    with Exposure(path) as exposure:
+        actions = [plan.action for plan in exposure.plans]
+        assert exposure.data(0) is None
+    assert actions == [HduAction.COPY, HduAction.MASK]
