@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 #: Endings that are not part of an exposure's own name, longest first.
-_SUFFIXES = re.compile(r"\.(fits|fit|fts)(\.(fz|gz))?$", re.IGNORECASE)
+_SUFFIXES = re.compile(r"\.(fits|fit|fts)(\.(fz|gz))?\Z", re.IGNORECASE)
 #: Age in seconds from which a temporary file is nobody's any more: longer than any task takes.
 STALE_S = 6 * 3600.0
 #: Failures of a file system that another attempt will meet again; all others may pass.
@@ -52,11 +52,13 @@ _NOT_KEPT = re.compile(
     r"DATAMIN|DATAMAX|DATE|CHECKSUM|DATASUM|INHERIT|TFIELDS|Z[A-Z]+\d*|T(TYPE|FORM|UNIT|DIM)\d+|"
     r"HISTORY|COMMENT|END|MM.*|MP_.*|"
 )
-#: World coordinates of the third axis on: that axis of the masks is the class.
+#: World coordinates of the third axis on, also alternative ones (FITS 4.0 section 8.2.1): that axis
+#: of the masks is the class.
 _OTHER_AXES = re.compile(
-    r"(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CNAME)[3-9]|(CD|PC)(0*\d+_0*[3-9]|0*[3-9]_0*\d+)|"
-    r"(PV|PS)[3-9]_\d+"
+    r"((CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CNAME)[3-9]|"
+    r"(CD|PC)(0*\d+_0*[3-9]|0*[3-9]_0*\d+)|(PV|PS)[3-9]_\d+)[A-Z]?"
 )
+_WCS_AXES = re.compile(r"WCSAXES[A-Z]?")
 #: Keywords of versions by distribution.
 VERSION_CARDS = {
     "tensorflow": "MMVTF",
@@ -187,9 +189,14 @@ def foreign_source(target: Path, exposure: Path) -> str | None:
         directory have the same mask file.
     """
     source = _read_card(target, "MMSOURCE")
-    if source is None or source == _card_text(exposure.name):
+    if not source or source == _card_text(exposure.name):
         return None
-    return source if exposure.with_name(source).exists() else None
+    try:
+        there = exposure.with_name(_text_of_card(source)).exists()
+    except (ValueError, OSError):
+        # Not written by us: no file can have this name.
+        return None
+    return source if there else None
 
 
 def remove_stale(target: Path) -> None:
@@ -368,25 +375,35 @@ class MaskFile:
 def _kept(source: fits.Header) -> fits.Header:
     """Return the cards of a source that are true of its masks too: WCS, names, circumstances."""
     kept = fits.Header()
-    for card in source.cards:
-        try:
-            keyword, value, comment = card.keyword, card.value, card.comment
-            if _NOT_KEPT.fullmatch(keyword) or _OTHER_AXES.fullmatch(keyword):
-                continue
-            if isinstance(value, fits.card.Undefined):
-                continue
-            if keyword == "WCSAXES":
-                value = min(value, 2)
-            kept.append((keyword, value, comment), end=True)
-        except (fits.VerifyError, ValueError, TypeError):
-            # A card that cannot be understood cannot be kept.
-            continue
+    with warnings.catch_warnings():
+        # Real headers break rules; what can be kept is, and nobody has to hear of it every time.
+        warnings.simplefilter("ignore")
+        for card in source.cards:
+            _keep(card, kept)
     return kept
+
+
+def _keep(card: fits.Card, kept: fits.Header) -> None:
+    """Append a card that is true of the masks too; one that cannot be understood is left out."""
+    with suppress(fits.VerifyError, ValueError, TypeError):
+        keyword, value, comment = card.keyword, card.value, card.comment
+        if _NOT_KEPT.fullmatch(keyword) or _OTHER_AXES.fullmatch(keyword):
+            return
+        if isinstance(value, fits.card.Undefined):
+            return
+        if _WCS_AXES.fullmatch(keyword):
+            value = min(value, 2)
+        kept.append((keyword, value, comment), end=True)
 
 
 def _card_text(text: str) -> str:
     """Spell a text in the characters that a FITS card can hold (FITS 4.0 section 4.2.1)."""
-    return text.encode("ascii", "backslashreplace").decode("ascii")
+    return text.encode("unicode_escape").decode("ascii")
+
+
+def _text_of_card(spelled: str) -> str:
+    """Return the text that `_card_text` has spelled."""
+    return spelled.encode("ascii").decode("unicode_escape")
 
 
 def _read_card(target: Path, keyword: str) -> str | None:

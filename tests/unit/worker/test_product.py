@@ -256,3 +256,53 @@ def test_a_failing_file_system_is_told_with_what_to_do(
         MaskFile(tmp_path / "a.masks.fits", provenance=provenance(), recipe=RECIPE),
     ):
         pass
+
+
+def test_long_keywords_are_kept_without_a_warning(tmp_path: Path) -> None:
+    card = "HIERARCH ESO DET OUT1 GAIN = 1.25 / [e/ADU]"
+    source = fits.Header.fromstring(card.ljust(80))
+    target = tmp_path / "a.masks.fits"
+    with MaskFile(target, provenance=provenance(), recipe=RECIPE) as mask_file:
+        mask_file.append_masks(MASKS, source)
+        mask_file.publish()
+    assert fits.getheader(target)["ESO DET OUT1 GAIN"] == 1.25
+
+
+def test_alternative_coordinates_of_other_axes_are_left_out(tmp_path: Path) -> None:
+    source = fits.Header()
+    for alternative in ("", "A"):
+        source[f"WCSAXES{alternative}"] = 3
+        for axis, kind in enumerate(("RA---TAN", "DEC--TAN", "FREQ"), start=1):
+            source[f"CTYPE{axis}{alternative}"] = kind
+            source[f"CD{axis}_{axis}{alternative}"] = 1e-3
+    target = tmp_path / "a.masks.fits"
+    with MaskFile(target, provenance=provenance(), recipe=RECIPE) as mask_file:
+        mask_file.append_masks(MASKS, source)
+        mask_file.publish()
+    header = fits.getheader(target)
+    assert (header["WCSAXES"], header["WCSAXESA"]) == (2, 2)
+    assert (header["CTYPE2A"], header["CD2_2A"]) == ("DEC--TAN", 1e-3)
+    assert "CTYPE3A" not in header
+    assert "CD3_3A" not in header
+
+
+@pytest.mark.parametrize("stem", ["été ☆", "b\udcff", "two\nlines", "tab\t", "back\\slash"])
+def test_odd_names_that_clash_are_told_apart_too(stem: str, tmp_path: Path) -> None:
+    exposure, packed = tmp_path / f"{stem}.fits", tmp_path / f"{stem}.fits.fz"
+    exposure.touch()
+    target = mask_path(exposure)
+    assert target == mask_path(packed)
+    made = provenance(source=exposure.name)
+    with MaskFile(target, provenance=made, recipe=RECIPE) as mask_file:
+        mask_file.append_masks(MASKS, fits.Header())
+        mask_file.publish()
+    assert read_key(target) == "k" * 32
+    assert foreign_source(target, exposure) is None
+    assert foreign_source(target, packed) is not None
+
+
+def test_a_mask_file_of_unknown_making_is_nobodys(tmp_path: Path) -> None:
+    target = tmp_path / "a.masks.fits"
+    for source in ("", "/", "\\x"):
+        fits.PrimaryHDU(header=fits.Header({"MMSOURCE": source})).writeto(target, overwrite=True)
+        assert foreign_source(target, tmp_path / "a.fits") is None
