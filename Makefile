@@ -9,7 +9,7 @@ DIR    ?= incoming
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
           --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --group build
 
-.PHONY: up test lint lock clean
+.PHONY: up test lint bench lock clean
 
 up: $(VENV)/run.stamp
 	@mkdir -p "$(DIR)"
@@ -27,6 +27,9 @@ lint: $(VENV)/test.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m numpydoc lint $$(git ls-files 'settings/*.py' 'model/*.py' 'worker/*.py' 'watcher/*.py')
+
+bench: $(VENV)/test.stamp
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/benchmarks/speed.py
 
 lock: $(VENV)/test.stamp
 	$(BIN)/pip install --quiet uv

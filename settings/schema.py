@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "ArrivalSettings",
@@ -101,6 +101,15 @@ class RootSettings(_Concern):
         description="Directory under which masks are written, mirroring each root's tree by the "
         "root's name; without one, masks stand beside the exposures.",
     )
+
+    @model_validator(mode="after")
+    def _refuse_roots_that_share_a_mirror(self) -> Self:
+        names = [root.name for root in self.directories]
+        if self.output_root is not None and len(set(names)) < len(names):
+            raise ValueError(
+                "two directories have the same name, and so the same place below output_root"
+            )
+        return self
 
 
 class WatchSettings(_Concern):

@@ -14,7 +14,8 @@ from model.probability import Recipe
 from model.tiles import TilePlan
 from settings.errors import PermanentError
 from worker.exposure import Exposure, HduAction, HduPlan, plane_problem
-from worker.product import MaskFile, Provenance, foreign_source, remove_stale
+from worker.header import Provenance
+from worker.product import MaskFile, foreign_source, remove_stale
 
 if TYPE_CHECKING:
     from model.masker import Masker

@@ -12,10 +12,8 @@ import re
 import secrets
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +22,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from settings.errors import PermanentError, TransientError
+from worker.header import Provenance, card_text, make_header, text_of_card
 
 if TYPE_CHECKING:
     from model.probability import Recipe
@@ -32,7 +31,6 @@ __all__ = [
     "MaskFile",
     "MaskFileError",
     "MaskFileUnwritableError",
-    "Provenance",
     "foreign_source",
     "mask_path",
     "read_key",
@@ -45,27 +43,6 @@ _SUFFIXES = re.compile(r"\.(fits|fit|fts)(\.(fz|gz))?\Z", re.IGNORECASE)
 STALE_S = 6 * 3600.0
 #: Failures of a file system that another attempt will meet again; all others may pass.
 LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR})
-#: Cards that describe the source's own array and not the masks of it (FITS 4.0 section 4.4), or
-#: its compressed form (section 10), or its place in its file.
-_NOT_KEPT = re.compile(
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|EXTEND|NEXTEND|BSCALE|BZERO|BLANK|BUNIT|"
-    r"DATAMIN|DATAMAX|DATE|CHECKSUM|DATASUM|INHERIT|TFIELDS|Z[A-Z]+\d*|T(TYPE|FORM|UNIT|DIM)\d+|"
-    r"HISTORY|COMMENT|END|MM.*|MP_.*|"
-)
-#: World coordinates of the third axis on, also alternative ones (FITS 4.0 section 8.2.1): that axis
-#: of the masks is the class.
-_OTHER_AXES = re.compile(
-    r"((CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CNAME)[3-9]|"
-    r"(CD|PC)(0*\d+_0*[3-9]|0*[3-9]_0*\d+)|(PV|PS)[3-9]_\d+)[A-Z]?"
-)
-_WCS_AXES = re.compile(r"WCSAXES[A-Z]?")
-#: Keywords of versions by distribution.
-VERSION_CARDS = {
-    "tensorflow": "MMVTF",
-    "keras": "MMVKERAS",
-    "astropy": "MMVASTRO",
-    "numpy": "MMVNUMPY",
-}
 
 
 class MaskFileError(TransientError):
@@ -74,43 +51,6 @@ class MaskFileError(TransientError):
 
 class MaskFileUnwritableError(PermanentError):
     """A directory in which no mask file may be written."""
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """
-    Where a mask file comes from, as its header says.
-
-    Parameters
-    ----------
-    key, configuration : str
-        The exposure's key, and the hash of all that decides about a mask.
-    preset, preset_sha256 : str
-        Name of the preset and checksum of its weights.
-    source, source_sha256 : str
-        Name of the exposure's file and checksum of its bytes.
-    device, engine, tiles : str
-        What ran the network, and how planes were cut.
-    attempt : int
-        Which attempt this was.
-    versions : mapping of str to str
-        Versions by distribution.
-    created : datetime, optional
-        When, UTC.
-    """
-
-    key: str
-    configuration: str
-    preset: str
-    preset_sha256: str
-    source: str
-    source_sha256: str
-    device: str
-    engine: str
-    tiles: str
-    attempt: int
-    versions: Mapping[str, str]
-    created: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 def mask_path(
@@ -189,10 +129,10 @@ def foreign_source(target: Path, exposure: Path) -> str | None:
         directory have the same mask file.
     """
     source = _read_card(target, "MMSOURCE")
-    if not source or source == _card_text(exposure.name):
+    if not source or source == card_text(exposure.name):
         return None
     try:
-        there = exposure.with_name(_text_of_card(source)).exists()
+        there = exposure.with_name(text_of_card(source)).exists()
     except (ValueError, OSError):
         # Not written by us: no file can have this name.
         return None
@@ -269,11 +209,7 @@ class MaskFile:
         note : str, optional
             What a reader of the masks should know.
         """
-        header = _kept(source)
-        header.extend(self._provenance_cards(), end=True)
-        header.extend(self._plane_cards(), end=True)
-        if note:
-            header["MMNOTE"] = (_card_text(note), "what to know about these masks")
+        header = make_header(source, self._provenance, self._recipe, note=note)
         self._append(planes, header)
 
     def append_header(self, source: fits.Header, data: NDArray[np.generic] | None = None) -> None:
@@ -287,9 +223,7 @@ class MaskFile:
         data : ndarray, optional
             Its data, where it has some.
         """
-        header = _kept(source)
-        header.extend(self._provenance_cards(), end=True)
-        self._append(data, header)
+        self._append(data, make_header(source, self._provenance))
 
     def append_raw(self, content: bytes) -> None:
         """
@@ -330,80 +264,6 @@ class MaskFile:
                 hdu = fits.PrimaryHDU(data, header)
                 hdu.writeto(self._temporary, checksum=True, output_verify="silentfix")
         self._n_hdus += 1
-
-    def _provenance_cards(self) -> list[tuple[str, Any, str]]:
-        made = self._provenance
-        versions = [
-            (VERSION_CARDS[name], version, f"version of {name}")
-            for name, version in made.versions.items()
-            if name in VERSION_CARDS
-        ]
-        return [
-            ("MMVERS", made.versions.get("maximaskd", ""), "version of maximaskd"),
-            ("MMKEY", made.key, "key of exposure and configuration"),
-            ("MMCONF", made.configuration, "hash of the configuration"),
-            ("MMPRESET", made.preset, "preset: the network's weights"),
-            ("MMPRESHA", made.preset_sha256, "SHA-256 of the weights"),
-            ("MMSOURCE", _card_text(made.source), "the exposure's file"),
-            ("MMSRCSHA", made.source_sha256, "SHA-256 of the exposure's file"),
-            ("MMDATE", made.created.strftime("%Y-%m-%dT%H:%M:%S"), "[UTC] date of the masks"),
-            ("MMDEVICE", made.device, "device of the network"),
-            ("MMENGINE", made.engine, "what ran the network"),
-            ("MMTILES", made.tiles, "how the planes were cut"),
-            ("MMTRY", made.attempt, "attempt that made this file"),
-            *versions,
-        ]
-
-    def _plane_cards(self) -> Iterator[tuple[str, Any, str]]:
-        recipe = self._recipe
-        is_bitmask = recipe.format.value == "bitmask"
-        yield "MMFORMAT", recipe.format.value, "masks, probabilities or bitmask"
-        shifted = any(plane.prior is not None for plane in recipe.planes)
-        yield "MMPRIOR", shifted, "were probabilities shifted to these priors?"
-        for number, plane in enumerate(recipe.planes, start=1):
-            mask_class = plane.mask_class
-            yield f"MMCLS{number}", mask_class.name, mask_class.full_name
-            if plane.prior is not None:
-                yield f"MMPRI{number}", plane.prior, f"prior of {mask_class.name}"
-            if recipe.format.value != "probabilities":
-                yield f"MMTHR{number}", plane.threshold, f"threshold of {mask_class.name}"
-            if is_bitmask and mask_class.bit:
-                bit = mask_class.bit.bit_length() - 1
-                yield f"MP_{mask_class.name}", bit, f"bit of {mask_class.full_name}"
-
-
-def _kept(source: fits.Header) -> fits.Header:
-    """Return the cards of a source that are true of its masks too: WCS, names, circumstances."""
-    kept = fits.Header()
-    with warnings.catch_warnings():
-        # Real headers break rules; what can be kept is, and nobody has to hear of it every time.
-        warnings.simplefilter("ignore")
-        for card in source.cards:
-            _keep(card, kept)
-    return kept
-
-
-def _keep(card: fits.Card, kept: fits.Header) -> None:
-    """Append a card that is true of the masks too; one that cannot be understood is left out."""
-    with suppress(fits.VerifyError, ValueError, TypeError):
-        keyword, value, comment = card.keyword, card.value, card.comment
-        if _NOT_KEPT.fullmatch(keyword) or _OTHER_AXES.fullmatch(keyword):
-            return
-        if isinstance(value, fits.card.Undefined):
-            return
-        if _WCS_AXES.fullmatch(keyword):
-            value = min(value, 2)
-        kept.append((keyword, value, comment), end=True)
-
-
-def _card_text(text: str) -> str:
-    """Spell a text in the characters that a FITS card can hold (FITS 4.0 section 4.2.1)."""
-    return text.encode("unicode_escape").decode("ascii")
-
-
-def _text_of_card(spelled: str) -> str:
-    """Return the text that `_card_text` has spelled."""
-    return spelled.encode("ascii").decode("unicode_escape")
 
 
 def _read_card(target: Path, keyword: str) -> str | None:

@@ -19,7 +19,8 @@ from settings.sources import load
 from watcher.intake import Intake, QueueUnreachableError
 from watcher.loop import Watcher
 from worker.connection import connect
-from worker.product import MaskFile, Provenance
+from worker.header import Provenance
+from worker.product import MaskFile
 from worker.status import State, Status
 
 CONFIGURATION = "c0ffee"

@@ -124,3 +124,10 @@ def test_the_state_directory_follows_the_desktop_standard(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert load().state.dir == tmp_path / "maximaskd"
+
+
+def test_two_roots_may_not_share_a_place_below_the_output_root() -> None:
+    same = {"directories": ["/a/data", "/b/data"]}
+    assert len(load(flags={"root": same}).root.directories) == 2
+    with pytest.raises(SettingsError, match="two directories have the same name"):
+        load(flags={"root": same | {"output_root": "/masks"}})

@@ -16,12 +16,12 @@ from astropy.wcs import WCS
 from model.card import read_card
 from model.probability import Recipe, make_recipe
 from settings.schema import MaskSettings
+from worker.header import Provenance
 from worker.product import (
     STALE_S,
     MaskFile,
     MaskFileError,
     MaskFileUnwritableError,
-    Provenance,
     foreign_source,
     mask_path,
     read_key,

@@ -85,4 +85,6 @@ def test_what_is_final_is_left_only_by_a_retry_or_a_return() -> None:
     assert ways_out == {
         State.FAILED: {State.QUEUED, State.VANISHED},
         State.VANISHED: {State.QUEUED, State.WAITING, State.INCOMPLETE},
+        # A directory that was named like an exposure, and is a file now.
+        State.SKIPPED: {State.WAITING},
     }
