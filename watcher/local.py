@@ -155,8 +155,7 @@ class _Display:
     """The live table; without a terminal, nothing: the log tells what happens."""
 
     def __init__(self, status: Status, roots: Sequence[Path], console: Console) -> None:
-        self._status, self._console = status, console
-        self._title = f"maximaskd watches {', '.join(str(root) for root in roots)}"
+        self._status, self._roots, self._console = status, roots, console
         self._live = Live(console=console, auto_refresh=False)
 
     def __enter__(self) -> Self:
@@ -180,9 +179,11 @@ class _Display:
             ]
         except redis.RedisError as error:
             return Text(f"The status server does not answer ({error}): waiting.", style="red")
+        missing = [str(root) for root in self._roots if not root.is_dir()]
+        note = "Ctrl-C: finish or hand back the running exposure, then end."
         return live_view(
             records,
-            title=self._title,
+            title=f"maximaskd watches {', '.join(str(root) for root in self._roots)}",
             n_rows=max(self._console.size.height - OTHER_LINES, MIN_ROWS),
-            note="Ctrl-C: finish or hand back the running exposure, then end.",
+            note=f"Waiting for {', '.join(missing)} to appear. {note}" if missing else note,
         )

@@ -26,11 +26,6 @@ STYLES = {
     State.INCOMPLETE: "yellow",
     State.VANISHED: "dim",
 }
-#: Smallest masked part of an exposure that is shown.
-SMALLEST_FRACTION = 1e-6
-#: Classes shown for a file, those with most pixels; the background is no contaminant.
-MOST_CLASSES = 5
-NO_CONTAMINANT = "BG"
 
 
 def files_table(records: Sequence[FileRecord], *, title: str = "") -> Table:
@@ -56,7 +51,7 @@ def files_table(records: Sequence[FileRecord], *, title: str = "") -> Table:
     table.add_column("ended, UTC", no_wrap=True)
     table.add_column("s", justify="right")
     table.add_column("Mpix", justify="right")
-    table.add_column("masked part, or reason", overflow="fold")
+    table.add_column("masked part of each class, or reason", overflow="fold")
     for record in records:
         table.add_row(
             Text(_name(record)),
@@ -161,13 +156,9 @@ def _clock_time(iso: str) -> str:
 def _last_column(record: FileRecord) -> str:
     if record.state is not State.DONE:
         return record.reason
-    parts = [
-        (fraction, name)
-        for name, fraction in record.fractions.items()
-        if name != NO_CONTAMINANT and fraction >= SMALLEST_FRACTION
-    ]
-    shown = [f"{name} {_percent(part)}" for part, name in sorted(parts, reverse=True)]
-    return "  ".join(shown[:MOST_CLASSES]) + (f"  {record.reason}" if record.reason else "")
+    parts = sorted(((part, name) for name, part in record.fractions.items() if part), reverse=True)
+    shown = [f"{name} {_percent(part)}" for part, name in parts]
+    return "  ".join([*shown, record.reason] if record.reason else shown)
 
 
 def _percent(fraction: float) -> str:
