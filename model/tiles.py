@@ -34,7 +34,7 @@ CELL_KEPT = 2 * WINDOW_STEP // STEP
 CELL_MARGIN = 2
 #: Side of a cell; what it keeps may begin and end in the middle of a pixel.
 CELL = CELL_KEPT // 2 + 1 + 2 * CELL_MARGIN
-#: Most pixels in one wide tile: about 3 GB of memory on the CPU, which a small laptop has.
+#: Most pixels in one wide tile: 3 to 4 GB of memory on the CPU, which a small laptop has.
 WIDE_PIXELS = 2_000_000
 
 
