@@ -13,7 +13,8 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-ha
 
 up: $(VENV)/run.stamp
 	@mkdir -p "$(DIR)"
-	@exec $(BIN)/maximaskd up "$(DIR)"
+	@# Job control keeps Ctrl-C from make, which would end with an error before the night has ended.
+	@if [ -t 0 ]; then set -m; fi; $(BIN)/maximaskd up "$(DIR)"
 
 test: lint
 	rm -f .coverage .coverage.*

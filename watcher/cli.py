@@ -28,6 +28,10 @@ from worker.status import Status
 __all__ = ["ExitCode", "main"]
 
 
+#: What asks a running part to end in order; a closed terminal sends the last.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class ExitCode(IntEnum):
     """What the command's exit status says."""
 
@@ -171,13 +175,17 @@ def _sentences() -> Iterator[None]:
 
 @contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C or SIGTERM sets; whoever runs looks at it and ends in order."""
+    """
+    Yield an event that Ctrl-C, SIGTERM or a closed terminal sets.
+
+    Whoever runs looks at it and ends in order.
+    """
     stop = threading.Event()
 
     def handler(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
     try:
         yield stop
     finally:

@@ -163,7 +163,8 @@ def test_ctrl_c_hands_the_running_exposure_back_and_the_next_start_goes_on(
 
 
 @pytest.mark.timeout(300)
-def test_sigterm_ends_it_as_ctrl_c_does(machine: Machine) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_it_as_ctrl_c_does(machine: Machine, number: int) -> None:
     process = subprocess.Popen(
         [MAXIMASKD, "up", machine.incoming],
         env=machine.environment,
@@ -173,7 +174,7 @@ def test_sigterm_ends_it_as_ctrl_c_does(machine: Machine) -> None:
     )
     small_exposure(machine.incoming / "a.fits")
     machine.wait_for_states(a="done")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "queued path=" in output
