@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
+
+from celery import Celery
 
 from model.card import read_card
 from model.probability import make_recipe
 from settings.schema import SettingsTree
 from watcher.intake import Intake
-from worker.celery_app import celery_settings
+from worker.celery_app import TASK_NAME, celery_settings
 from worker.identity import configuration_hash
 from worker.status import Status
 
 __all__ = ["make_intake"]
-
-TASK_NAME = "maximaskd.mask_exposure"
 
 
 def make_intake(settings: SettingsTree, status: Status) -> Intake:
@@ -42,9 +41,7 @@ def make_intake(settings: SettingsTree, status: Status) -> Intake:
     """
     card = read_card(settings.mask.preset)
     make_recipe(card, settings.mask)
-    from celery import Celery
-
-    app = Celery("maximaskd")
+    app = Celery("maximaskd", set_as_current=False)
     app.config_from_object(celery_settings(settings))
 
     def send(path: str, key: str, options: Mapping[str, Any], queue: str) -> None:
@@ -53,7 +50,7 @@ def make_intake(settings: SettingsTree, status: Status) -> Intake:
     return Intake(
         settings=settings,
         configuration=configuration_hash(settings.mask, card.sha256),
-        preset=os.fspath(settings.mask.preset),
+        preset=card.name,
         status=status,
         send=send,
     )

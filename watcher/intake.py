@@ -15,15 +15,14 @@ from settings.errors import TransientError
 from settings.logs import get_logger
 from settings.schema import SettingsTree
 from watcher.night import night_of_file
+from worker.celery_app import BACKLOG_SUFFIX
 from worker.identity import exposure_key
 from worker.product import mask_path, read_key
 from worker.status import Status
 
-__all__ = ["BACKLOG_SUFFIX", "Intake", "QueueUnreachableError", "Send"]
+__all__ = ["Intake", "QueueUnreachableError", "Send"]
 
 logger = get_logger(__name__)
-
-BACKLOG_SUFFIX = ".backlog"
 
 #: Sends a task: path, key, options, queue.
 Send = Callable[[str, str, Mapping[str, Any], str], None]

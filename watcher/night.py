@@ -15,10 +15,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, TypeGuard, cast
 
+from worker.completeness import BLOCK, CARD
+
 __all__ = ["night_of", "night_of_file", "observation_time"]
 
-#: FITS 4.0 sections 3.1 and 4.1.
-BLOCK, CARD = 2880, 80
 #: Blocks of a header and HDUs of a file that are searched: the date stands early or nowhere.
 MOST_HEADER_BLOCKS, MOST_HDUS = 1000, 4
 #: Keywords that hold the date, with the time or without; the time alone; both as a count of days.

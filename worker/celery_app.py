@@ -19,8 +19,19 @@ from settings.schema import SettingsTree
 from settings.sources import load
 from worker.connection import HEALTH_CHECK_S, SOCKET_TIMEOUT_S, broker_url, redis_url
 
-__all__ = ["QUEUES", "app", "celery_settings", "make_app", "visibility_timeout_s", "with_backlog"]
+__all__ = [
+    "BACKLOG_SUFFIX",
+    "QUEUES",
+    "TASK_NAME",
+    "app",
+    "celery_settings",
+    "make_app",
+    "visibility_timeout_s",
+    "with_backlog",
+]
 
+#: Name of the one task; who sends it need not load what runs it.
+TASK_NAME = "maximaskd.mask_exposure"
 #: Queues of new exposures, in the order in which a worker that consumes both reads them.
 LIVE_QUEUES = ("gpu", "cpu")
 BACKLOG_SUFFIX = ".backlog"

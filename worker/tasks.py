@@ -17,18 +17,17 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from settings.errors import PermanentError, TransientError
 from settings.logs import get_logger
-from worker.celery_app import app
+from worker.celery_app import TASK_NAME, app
 from worker.lease import Lease, is_dead_here
 from worker.masking import Job, MaskedExposure, NothingToMaskError, Progress, mask_exposure
 from worker.preload import Preloaded, here
 from worker.product import mask_path
 from worker.status import Begin, Outcome, State
 
-__all__ = ["TASK_NAME", "mask_exposure_task"]
+__all__ = ["mask_exposure_task"]
 
 logger = get_logger(__name__)
 
-TASK_NAME = "maximaskd.mask_exposure"
 #: Seconds between two notes of progress in the record.
 PROGRESS_S = 0.5
 #: Seconds after the end of a lease until it is taken for lost.
