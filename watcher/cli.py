@@ -169,6 +169,11 @@ def _sentences() -> Iterator[None]:
         raise _UnreachableError(str(error)) from error
     except MaximaskdError as error:
         raise _FailedError(str(error)) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise _FailedError(
+            f"{where}{error.strerror or error}: check the place and its rights."
+        ) from error
     except redis.RedisError as error:
         raise _UnreachableError(f"The server stopped answering ({error}): see its log.") from error
 

@@ -222,6 +222,7 @@ def test_a_second_one_with_the_same_state_is_refused(machine: Machine) -> None:
         ({}, ["watch"], 2, "No directory to watch"),
         ({"MAXIMASKD_STATE_DIR": "with a space"}, ["up", "."], 1, "has a space"),
         ({"MAXIMASKD_STATE_DIR": "long" * 30}, ["up", "."], 1, "too long a name"),
+        ({"MAXIMASKD_STATE_DIR": "/dev/null/state"}, ["up", "."], 1, "Not a directory"),
         ({"MAXIMASKD_MASK_PRESET": "none"}, ["up", "."], 1, "There is no preset 'none'"),
         ({"MAXIMASKD_MASK_CLASSES": '["XX"]'}, ["up", "."], 1, "no class of preset"),
         ({"MAXIMASKD_STATE_DIRR": "x"}, ["status"], 1, "did you mean MAXIMASKD_STATE_DIR?"),
