@@ -198,7 +198,10 @@ class WorkerSettings(_Concern):
         0, ge=0, le=1024, description="CPU threads of the network; 0: one for each core."
     )
     max_attempts: int = Field(
-        3, ge=1, le=100, description="Attempts at one exposure before it is quarantined."
+        3,
+        ge=1,
+        le=100,
+        description="Attempts that end without a result before an exposure is quarantined.",
     )
     lease_s: float = Field(
         60.0, ge=1, description="Seconds after which an exposure whose worker fell silent is free."

@@ -193,11 +193,13 @@ if state == 'running' then
 elseif state ~= 'queued' and state ~= 'seen' then
   return {{'stale', attempts, '', ''}}
 end
-if attempts >= max_attempts then
+-- A failure that may pass, a full disk for example, says nothing against the exposure.
+local fruitless = attempts - (tonumber(get('transient')) or 0)
+if fruitless >= max_attempts then
   local last = get('worker')
   move('quarantined', {{
     lease_until = '', finished_at = iso, error_kind = 'permanent', error = 'AttemptsExhausted',
-    reason = attempts .. ' attempts ended without a result'
+    reason = fruitless .. ' attempts ended without a result'
       .. (last ~= '' and ', the last on ' .. last or '')
       .. ': read the log of that worker, then retry the exposure by hand.',
   }})
@@ -234,7 +236,11 @@ end
 if not is_run_by(ARGV[4]) then
   return 0
 end
-return move(ARGV[5], {lease_until = '', finished_at = iso}, 6)
+move(ARGV[5], {lease_until = '', finished_at = iso}, 6)
+if ARGV[5] == 'failed' and get('error_kind') == 'transient' then
+  redis.call('HINCRBY', file, 'transient', 1)
+end
+return 1
 """,
     # owner
     "release": """

@@ -205,7 +205,8 @@ class Status(Board):
         lease_s : float
             Seconds for which it is the owner's without `renew`.
         max_attempts : int
-            Attempts after which it is quarantined instead.
+            Attempts after which it is quarantined instead; those that ended with a transient
+            failure do not count.
         dead_owner : str, optional
             An owner that is known to be dead: its lease counts as expired.
         now : float, optional

@@ -244,6 +244,25 @@ def test_attempts_without_a_result_end_in_quarantine(status: Status) -> None:
     assert status.events()[-1].attempts == 3
 
 
+def test_transient_failures_never_end_in_quarantine(status: Status) -> None:
+    failure = {"error_kind": "transient", "retry_at": NOW}
+    for attempt in range(1, 7):
+        assert status.claim(KEY, FIELDS, now=NOW + attempt)
+        begin = status.begin(KEY, "w", now=NOW + attempt, **LEASE)
+        assert begin == Begin(Outcome.STARTED, attempt)
+        # Sent twice, as after a lost reply, it counts once.
+        for _ in range(2):
+            assert status.finish(KEY, "w", State.FAILED, now=NOW + attempt, **failure)
+    status.claim(KEY, FIELDS, now=NOW + 10)
+    for attempt in (7, 8, 9):
+        begin = status.begin(KEY, f"w{attempt}", now=NOW + attempt * 100, **LEASE)
+        assert begin == Begin(Outcome.STARTED, attempt)
+    assert status.begin(KEY, "w10", now=NOW + 1000, **LEASE) == Begin(Outcome.QUARANTINED, 9)
+    record = status.get(KEY)
+    assert record is not None
+    assert record.reason.startswith("3 attempts ended without a result")
+
+
 def test_what_is_handed_back_does_not_count(status: Status) -> None:
     status.claim(KEY, FIELDS)
     for _ in range(5):

@@ -21,7 +21,7 @@ def test_every_setting_has_a_row_with_its_meaning() -> None:
     assert all(row.split(" | ")[3].strip(" |") for row in rows)
     assert (
         "| `worker.max_attempts` | `MAXIMASKD_WORKER_MAX_ATTEMPTS` | `3` | "
-        "Attempts at one exposure before it is quarantined. |"
+        "Attempts that end without a result before an exposure is quarantined. |"
     ) in rows
 
 
