@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model import engine
-from model.engine import count_gpus
+from model.engine import Device, count_gpus
 
 
 def test_a_machine_without_gpu_devices_has_none(
@@ -49,3 +49,28 @@ def test_the_child_process_answers_with_what_the_backend_sees(
     (tmp_path / "nvidia0").touch()
     monkeypatch.setattr(engine, "DEVICES", tmp_path)
     assert count_gpus() == engine.gpus_here()
+
+
+def test_the_memory_of_each_gpu_grows_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    growing: list[tuple[str, bool]] = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: ["GPU:0", "GPU:1"])
+    monkeypatch.setattr(
+        tf.config.experimental,
+        "set_memory_growth",
+        lambda gpu, *, enable: growing.append((gpu, enable)),
+    )
+    assert engine._prepare(Device.AUTO, 0) is Device.GPU
+    assert growing == [("GPU:0", True), ("GPU:1", True)]
+
+
+def test_the_cpu_hides_every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    hidden: list[tuple[list[object], str]] = []
+    monkeypatch.setattr(
+        tf.config, "set_visible_devices", lambda devices, kind: hidden.append((devices, kind))
+    )
+    assert engine._prepare(Device.CPU, 0) is Device.CPU
+    assert hidden == [([], "GPU")]
