@@ -83,7 +83,13 @@ class Intake:
             Where it went away.
         """
         stat = path.stat()
-        key = self.key(path, root, stat)
+        key = exposure_key(
+            root,
+            path,
+            size=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+            configuration=self.configuration,
+        )
         fields = {
             "path": path,
             "root": root,
@@ -96,10 +102,10 @@ class Intake:
         target = mask_path(path, root=root, output_root=self.settings.root.output_root)
         queue = self.settings.watch.queue + (BACKLOG_SUFFIX if backlog else "")
         try:
-            if read_key(target) == key:
-                # The mask on disk is the truth: a lost or emptied server masks nothing again.
-                if self.status.rebuilt(key, fields | {"mask": target}):
-                    logger.info("found path=%s mask=%s", path, target)
+            # The mask on disk is the truth: a lost or emptied server masks nothing again. With a
+            # record, its worker may have died between publishing and saying so: claim decides.
+            if read_key(target) == key and self.status.rebuilt(key, fields | {"mask": target}):
+                logger.info("found path=%s mask=%s", path, target)
                 return False
             if not self.status.claim(key, fields | {"queue": queue, "message": key}):
                 return False
@@ -113,30 +119,6 @@ class Intake:
             raise QueueUnreachableError(f"The queue does not answer ({error}).") from error
         logger.info("queued path=%s queue=%s key=%s", path, queue, key)
         return True
-
-    def key(self, path: Path, root: Path, stat: os.stat_result) -> str:
-        """
-        Return the key of an exposure as it stands on disk.
-
-        Parameters
-        ----------
-        path, root : Path
-            The exposure and its watched root.
-        stat : os.stat_result
-            Its size and time of change.
-
-        Returns
-        -------
-        str
-            The key.
-        """
-        return exposure_key(
-            root,
-            path,
-            size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
-            configuration=self.configuration,
-        )
 
     def _take_back(self, key: str) -> None:
         try:

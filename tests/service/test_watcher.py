@@ -15,6 +15,9 @@ import redis
 from astropy.io import fits
 from kombu.exceptions import OperationalError
 
+from model.card import read_card
+from model.probability import make_recipe
+from settings.schema import MaskSettings
 from settings.sources import load
 from watcher.intake import Intake, QueueUnreachableError
 from watcher.loop import Watcher
@@ -154,14 +157,8 @@ def test_nothing_is_lost_while_the_status_does_not_answer(
     assert [name for name, _ in bench.sent] == ["a.fits"]
 
 
-def test_a_published_mask_on_disk_is_done_even_if_the_server_forgot(bench: Bench) -> None:
-    from model.card import read_card
-    from model.probability import make_recipe
-    from settings.schema import MaskSettings
-
-    path = write(bench.root / "a.fits")
-    bench.step(bench.make())
-    (_, key, _, _) = bench.sender.sent[0]
+def publish(path: Path, key: str) -> Path:
+    """Write a mask file as a worker does, and return it."""
     card = read_card("maximask-1.4")
     provenance = Provenance(
         key=key,
@@ -181,11 +178,33 @@ def test_a_published_mask_on_disk_is_done_even_if_the_server_forgot(bench: Bench
     with MaskFile(target, provenance=provenance, recipe=recipe) as mask_file:
         mask_file.append_masks(np.zeros((14, 20, 30), np.uint8), fits.Header())
         mask_file.publish()
+    return target
+
+
+def test_a_published_mask_on_disk_is_done_even_if_the_server_forgot(bench: Bench) -> None:
+    path = write(bench.root / "a.fits")
+    bench.step(bench.make())
+    (_, key, _, _) = bench.sender.sent[0]
+    target = publish(path, key)
     bench.status.client.flushall()
     bench.step(bench.make())
     record = bench.status.get(key)
     assert (record.state, record.mask) == (State.DONE, target)
     assert len(bench.sent) == 1
+
+
+def test_a_worker_that_died_after_publishing_does_not_leave_a_record_that_runs_for_ever(
+    bench: Bench,
+) -> None:
+    path = write(bench.root / "a.fits")
+    watcher = bench.make()
+    bench.step(watcher)
+    (_, key, _, _) = bench.sender.sent[0]
+    bench.status.begin(key, "killed", lease_s=0, max_attempts=3)
+    publish(path, key)
+    bench.step(watcher, 12)
+    assert len(bench.sent) == 2
+    assert bench.status.get(key).state is State.QUEUED
 
 
 def test_a_transient_failure_is_sent_again_when_it_is_due(bench: Bench) -> None:
