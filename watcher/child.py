@@ -22,8 +22,6 @@ logger = get_logger(__name__)
 STOP_GRACE_S = 20.0
 #: A worker that ends sooner after its start than this, in seconds, is not started again at once.
 UNFIT_S = 60.0
-#: Lines of the log that are searched for the reason.
-LAST_LINES = 40
 
 
 class WorkerUnfitError(PermanentError):
@@ -58,6 +56,7 @@ class WorkerChild:
         self._log_path, self._drain_s = log_path, drain_s
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
+        self._log_start = 0
 
     @property
     def pid(self) -> int | None:
@@ -67,6 +66,7 @@ class WorkerChild:
     def start(self) -> None:
         """Start the worker."""
         with self._log_path.open("ab") as log:
+            self._log_start = log.tell()
             # A session of its own: Ctrl-C in the terminal must not break off the exposure.
             self._process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
                 self._command,
@@ -115,7 +115,9 @@ class WorkerChild:
         logger.info("stopped worker=%d", self._process.pid)
 
     def _reason(self) -> str:
-        lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-        told = [line for line in lines[-LAST_LINES:] if "reason=" in line or "This worker" in line]
+        with self._log_path.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode("utf-8", "replace").splitlines()
+        told = [line for line in lines if "reason=" in line or "This worker" in line]
         last = (told or lines or ["it said nothing."])[-1]
         return last.partition("reason=")[2] or last

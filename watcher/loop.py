@@ -169,19 +169,8 @@ class Watcher:
                 self._backlog.discard(path)
             case _:
                 state = _STATES.get(report.state, State.INCOMPLETE)
-                night = night_of_file(path, self._settings.site.longitude_deg)
-                changed = self._status.note(
-                    arrival_key(root, path),
-                    path=path,
-                    root=root,
-                    night=night.isoformat(),
-                    state=state,
-                    reason=report.reason,
-                    size=report.size,
-                    mtime_ns=report.mtime_ns,
-                )
-                if changed:
-                    logger.info("%s path=%s reason=%s", state, path, report.reason)
+                version = {"size": report.size, "mtime_ns": report.mtime_ns}
+                self._note(path, root, state, report.reason, **version)
 
     def _offer(self, path: Path, root: Path) -> None:
         try:
@@ -195,18 +184,28 @@ class Watcher:
             return
         self._backlog.discard(path)
 
+    def _note(
+        self, path: Path, root: Path, state: State, reason: str, **version: int | None
+    ) -> None:
+        """Record the state of what is not queued, and log it where it is new."""
+        night = night_of_file(path, self._settings.site.longitude_deg).isoformat()
+        if self._status.note(
+            arrival_key(root, path),
+            path=path,
+            root=root,
+            night=night,
+            state=state,
+            reason=reason,
+            **version,
+        ):
+            logger.info("%s path=%s reason=%s", state, path, reason)
+
     def _note_no_files(self, root: Path) -> None:
         """Record what has an exposure's name without being a file, so that its owner sees why."""
         for path, kind in self._selection.no_files.items():
             if self._root_of(path) == root:
-                self._status.note(
-                    arrival_key(root, path),
-                    path=path,
-                    root=root,
-                    night=night_of_file(path, self._settings.site.longitude_deg).isoformat(),
-                    state=State.SKIPPED,
-                    reason=f"{path} {kind}, not an exposure: only files are masked.",
-                )
+                reason = f"{path} {kind}, not an exposure: only files are masked."
+                self._note(path, root, State.SKIPPED, reason)
 
     def _sweep(self, now: float) -> None:
         records = self._status.records()

@@ -148,8 +148,10 @@ def mask_exposure(
         Where no HDU has a two-dimensional image, or all planes are blank.
     SourceClashError
         Where the mask file belongs to another exposure that is still there.
-    ExposureError, ExposureChangedError, ProductError
-        As the exposure or the mask file fails.
+    ExposureError, ExposureUnavailableError, ExposureChangedError
+        As reading the exposure fails.
+    MaskFileError, MaskFileUnwritableError
+        As writing the mask file fails.
     """
     other = foreign_source(job.target, job.path)
     if other:

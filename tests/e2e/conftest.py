@@ -24,16 +24,6 @@ DEADLINE_S = 240.0
 BIN = Path(sys.executable).parent
 
 
-def wait_for(what: Callable[[], object], *, deadline_s: float = DEADLINE_S) -> object:
-    """Poll until something is true, and return it."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"not within {deadline_s} s: {what}")
-
-
 @dataclass(frozen=True)
 class Night:
     """A running system: where its files go, and how to ask it."""
@@ -41,6 +31,14 @@ class Night:
     incoming: Path
     environment: dict[str, str]
     status: Status
+
+    @staticmethod
+    def wait_for(what: Callable[[], object]) -> None:
+        """Poll until something is true."""
+        end = time.monotonic() + DEADLINE_S
+        while not what():
+            assert time.monotonic() < end, f"not within {DEADLINE_S} s: {what}"
+            time.sleep(0.1)
 
     def record(self, name: str) -> FileRecord | None:
         """Return what is known of a file."""
@@ -54,7 +52,7 @@ class Night:
             wanted = {state} if state else {State.DONE, State.SKIPPED, State.FAILED}
             return [r for r in records if r and r.state in wanted] if all(records) else []
 
-        wait_for(lambda: len(all_there()) == len(names))
+        self.wait_for(lambda: len(all_there()) == len(names))
         return all_there()
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,18 +29,10 @@ COMPACT = ("CR", "HCL", "DCL", "HP", "DP", "SAT")
 ENOUGH = 100
 
 
-def wait_for(what: Callable[[], object], deadline_s: float = 120.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not what():
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
-
-
-def drop(source: Path, incoming: Path, name: str | None = None) -> str:
-    """Copy a file as other programs do: piece by piece, under its final name."""
-    name = name or source.name
-    shutil.copyfile(source, incoming / name)
-    return name
+def drop(source: Path, incoming: Path) -> str:
+    """Copy a file under its final name, as other programs do, and return that name."""
+    shutil.copyfile(source, incoming / source.name)
+    return source.name
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +143,7 @@ def test_a_changed_file_is_masked_again_under_a_new_key(night: Any) -> None:
         record = night.record("changing.fits")
         return record is not None and record.key != first.key and record.state is State.DONE
 
-    wait_for(masked_again)
+    night.wait_for(masked_again)
     second = night.record("changing.fits")
     assert fits.getval(second.mask, "MMKEY") == second.key
     assert night.status.get(first.key) is None
@@ -162,7 +153,7 @@ def test_a_mask_that_is_removed_is_made_again(night: Any) -> None:
     small_exposure(night.incoming / "remove.fits", 3)
     (record,) = night.ended("remove.fits", state=State.DONE)
     record.mask.unlink()
-    wait_for(record.mask.exists)
+    night.wait_for(record.mask.exists)
 
 
 def test_a_file_renamed_to_its_final_name_is_masked(night: Any) -> None:
