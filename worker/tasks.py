@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from billiard.common import terminate_handler_fired
 from celery.exceptions import SoftTimeLimitExceeded
 
 from settings.errors import PermanentError, TransientError
@@ -138,21 +139,36 @@ def _try_to_begin(loaded: Preloaded, key: str, message: str, *, dead_owner: str 
 
 def _outcome(loaded: Preloaded, lease: Lease, task: _Task) -> tuple[State, dict[str, Any]]:
     """Do the work and say how it ended."""
+    reporter = _Reporter(loaded, lease, task.key)
     try:
-        job = _job(loaded, task)
-        masked = mask_exposure(job, loaded.masker, progress=_Reporter(loaded, lease, task.key))
-    except TransientError as error:
-        if not task.path.exists():
-            return State.VANISHED, {"reason": f"{task.path} went away before it was masked."}
-        return State.FAILED, _transient(loaded, error, task.attempt)
-    except MemoryError as error:
-        reason = f"Masking {task.path} needs more memory than is free: it is tried again later."
-        return State.FAILED, _transient(loaded, error, task.attempt) | {"reason": reason}
-    except NothingToMaskError as error:
-        return State.SKIPPED, _permanent(error, str(error))
+        masked = mask_exposure(_job(loaded, task), loaded.masker, progress=reporter)
     except Exception as error:  # noqa: BLE001 (no file may stop the night, whatever it raises)
-        return State.FAILED, _permanent(error, _sentence(error, loaded, task))
+        return _ended_by(error, loaded, task, reporter)
     return State.DONE, _success(masked)
+
+
+def _ended_by(
+    error: Exception, loaded: Preloaded, task: _Task, reporter: _Reporter
+) -> tuple[State, dict[str, Any]]:
+    """Tell which end an error is."""
+    # Signals raise wherever the process stands, and Keras passes over all that is raised while it
+    # asks a tensor for its shape: what goes wrong after that only follows from the signal.
+    if terminate_handler_fired():
+        raise SystemExit from error
+    if reporter.is_overdue and not isinstance(error, TransientError):
+        error = SoftTimeLimitExceeded()
+    match error:
+        case TransientError() if not task.path.exists():
+            return State.VANISHED, {"reason": f"{task.path} went away before it was masked."}
+        case TransientError():
+            return State.FAILED, _transient(loaded, error, task.attempt)
+        case MemoryError():
+            reason = f"Masking {task.path} needs more memory than is free: it is tried again later."
+            return State.FAILED, _transient(loaded, error, task.attempt) | {"reason": reason}
+        case NothingToMaskError():
+            return State.SKIPPED, _permanent(error, str(error))
+        case _:
+            return State.FAILED, _permanent(error, _sentence(error, loaded, task))
 
 
 def _sentence(error: Exception, loaded: Preloaded, task: _Task) -> str:
@@ -242,8 +258,18 @@ class _Reporter:
     def __init__(self, loaded: Preloaded, lease: Lease, key: str) -> None:
         self._loaded, self._lease, self._key = loaded, lease, key
         self._next = 0.0
+        self._overdue = time.monotonic() + loaded.settings.worker.soft_time_limit_s
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the work takes longer than it may, also where the signal of that got lost."""
+        return time.monotonic() >= self._overdue
 
     def __call__(self, progress: Progress) -> None:
+        if terminate_handler_fired():
+            raise SystemExit
+        if self.is_overdue:
+            raise SoftTimeLimitExceeded
         if self._lease.lost:
             raise LeaseLostError("Another worker has taken this exposure over: nothing to do.")
         if time.monotonic() < self._next:

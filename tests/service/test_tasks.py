@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import billiard.common
 import numpy as np
 import pytest
 import redis
@@ -293,6 +294,39 @@ def test_a_stopped_worker_hands_back_what_its_processes_had_begun(
     assert (record.state, record.attempts) == (State.QUEUED, 0)
     begun = loaded.status.begin(KEY, "x", lease_s=1, max_attempts=1)
     assert begun.outcome is Outcome.STARTED
+
+
+@pytest.mark.parametrize("swallowed_in", ["a failure", "the work"])
+def test_a_stop_that_a_library_swallowed_is_no_failure_of_the_exposure(
+    swallowed_in: str, loaded: Preloaded, exposure: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = tasks.mask_exposure
+
+    def interrupted(*args: object, **kwargs: object) -> object:
+        # billiard's handler notes the signal before it raises; Keras passes over what is raised.
+        monkeypatch.setattr(billiard.common, "_should_have_exited", [True])
+        if swallowed_in == "a failure":
+            raise ValueError("None values not supported")
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(tasks, "mask_exposure", interrupted)
+    claim(loaded, exposure)
+    with pytest.raises(SystemExit):
+        run(loaded, exposure)
+    assert released(loaded.status, os.getppid()) == 1
+    assert not exposure.with_name("a.masks.fits").exists()
+
+
+def test_a_time_limit_that_a_library_swallowed_is_still_kept(
+    loaded: Preloaded, exposure: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("None values not supported")
+
+    monkeypatch.setattr(tasks, "mask_exposure", broken)
+    monkeypatch.setattr(tasks._Reporter, "is_overdue", True)
+    claim(loaded, exposure)
+    assert "took longer than 1800 s" in run(loaded, exposure).reason
 
 
 def test_owners_elsewhere_are_never_known_to_be_dead() -> None:
