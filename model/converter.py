@@ -16,7 +16,7 @@ from model.weights import LayerWeights, Weights, check_weights, write_weights
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["import_maximask", "published_variables"]
+__all__ = ["import_maximask", "installed_package", "package_licence", "published_variables"]
 
 PACKAGE = "maximask"
 VERSION = "1.4.1"
@@ -83,7 +83,7 @@ def import_maximask(presets: Path = PRESETS) -> Path:
     PresetError
         Where the package is not installed, is another version, or its variables do not fit.
     """
-    distribution = _distribution()
+    distribution = installed_package()
     weights = prune(published_variables())
     folder = presets / PRESET
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def import_maximask(presets: Path = PRESETS) -> Path:
         preset=PRESET, version=VERSION, weights=WEIGHTS_NAME, sha256=sha256
     ) + "\n".join(CLASS_TEMPLATE.format(*row) for row in CLASS_TABLE)
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
-    (folder / "LICENSE").write_text(_licence(distribution.files or ()), encoding="utf-8")
+    (folder / "LICENSE").write_text(package_licence(distribution.files or ()), encoding="utf-8")
     return folder
 
 
@@ -112,7 +112,7 @@ def published_variables() -> Weights:
     """
     import tensorflow as tf
 
-    path = str(_distribution().locate_file(_VARIABLES))
+    path = str(installed_package().locate_file(_VARIABLES))
     reader = tf.train.load_checkpoint(path)
 
     def variable(name: str) -> np.ndarray:
@@ -129,7 +129,20 @@ def published_variables() -> Weights:
     return weights
 
 
-def _distribution() -> importlib.metadata.Distribution:
+def installed_package() -> importlib.metadata.Distribution:
+    """
+    Find the published package.
+
+    Returns
+    -------
+    importlib.metadata.Distribution
+        What is installed of it.
+
+    Raises
+    ------
+    PresetError
+        Where it is not installed, or is another version.
+    """
     try:
         distribution = importlib.metadata.distribution(PACKAGE)
     except importlib.metadata.PackageNotFoundError as error:
@@ -143,7 +156,25 @@ def _distribution() -> importlib.metadata.Distribution:
     return distribution
 
 
-def _licence(files: Iterable[importlib.metadata.PackagePath]) -> str:
+def package_licence(files: Iterable[importlib.metadata.PackagePath]) -> str:
+    """
+    Read the authors' licence from the published package.
+
+    Parameters
+    ----------
+    files : iterable of PackagePath
+        The files of the package.
+
+    Returns
+    -------
+    str
+        The text.
+
+    Raises
+    ------
+    PresetError
+        Where there is none among them.
+    """
     for path in files:
         if path.name == "LICENSE":
             return path.read_text(encoding="utf-8")
