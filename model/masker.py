@@ -13,15 +13,13 @@ from model.background import clean_plane, estimate_background
 from model.card import read_card
 from model.engine import Device, Engine
 from model.probability import Recipe, make_recipe
-from model.tiles import SMALLEST_SIDE, Tile, TilePlan, plan_tiles
+from model.tiles import PIXELS_PER_BATCH_UNIT, SMALLEST_SIDE, Tile, TilePlan, plan_tiles
 from model.weights import read_weights
 from settings.errors import PermanentError
 from settings.schema import MaskSettings
 
 __all__ = ["Masker", "PlaneError"]
 
-#: Pixels that pass through the network at a time, where tiles are small.
-BATCH_PIXELS = 8 * SMALLEST_SIDE**2
 #: Shortest side of a plane that can be masked, in pixels.
 SHORTEST_SIDE = 2
 
@@ -42,6 +40,9 @@ class Masker:
         Where the network runs.
     threads : int, optional
         CPU threads; 0 for one each core.
+    batch_size : int, optional
+        How much passes through the network at once: windows of 400 x 400 pixels in the reference
+        plan, `PIXELS_PER_BATCH_UNIT` pixels each of a wide tile.
 
     Attributes
     ----------
@@ -66,9 +67,11 @@ class Masker:
         *,
         device: Device = Device.AUTO,
         threads: int = 0,
+        batch_size: int = 8,
     ) -> None:
         self.card = read_card(preset)
         self._engine = Engine(read_weights(self.card, preset), device=device, threads=threads)
+        self._batch_size = batch_size
         self.device = self._engine.device
         self.engine = self._engine.name
         # The first pass builds the graph: it should not be an exposure that waits for it.
@@ -125,9 +128,10 @@ class Masker:
         background = estimate_background(clean)
         ny, nx = clean.shape
         padded = max(ny, SMALLEST_SIDE), max(nx, SMALLEST_SIDE)
-        plan = plan_tiles(padded, tiles)
-        planes = recipe.empty((ny, nx))
-        for n_done, batch in _batches(plan):
+        plan = plan_tiles(padded, tiles, most_pixels=self._batch_size * PIXELS_PER_BATCH_UNIT)
+        by_tile = recipe.by_tile
+        planes = by_tile.empty((ny, nx))
+        for n_done, batch in _batches(plan, self._batch_size * SMALLEST_SIDE**2):
             windows = [
                 _fill(
                     background.normalise(clean, tile.rows.window, tile.columns.window), tile.shape
@@ -136,21 +140,21 @@ class Masker:
             ]
             probabilities = self._engine(np.stack(windows), batch[0].rows, batch[0].columns)
             for tile, of_tile in zip(batch, probabilities, strict=True):
-                kept = recipe(of_tile[:, tile.rows.kept_here, tile.columns.kept_here])
+                kept = by_tile(of_tile[:, tile.rows.kept_here, tile.columns.kept_here])
                 target = planes[..., tile.rows.kept, tile.columns.kept]
                 target[...] = kept[..., : target.shape[-2], : target.shape[-1]]
             if progress:
                 progress(n_done / len(plan))
-        return planes
+        return recipe.finish(planes)
 
 
-def _batches(plan: tuple[Tile, ...]) -> Iterator[tuple[int, list[Tile]]]:
+def _batches(plan: tuple[Tile, ...], most_pixels: int) -> Iterator[tuple[int, list[Tile]]]:
     """Group neighbouring tiles of one layout; count the tiles up to the end of each batch."""
     n_done = 0
     for _, group in groupby(plan, key=lambda tile: tile.layout):
         same = list(group)
         height, width = same[0].shape
-        size = max(1, BATCH_PIXELS // (height * width))
+        size = max(1, most_pixels // (height * width))
         for first in range(0, len(same), size):
             batch = same[first : first + size]
             n_done += len(batch)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -12,10 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.card import Card, MaskClass
+from model.vocabulary import (
+    CLASSES_2018,
+    FULL_NAMES_2018,
+    SOURCES_2018,
+    Combine,
+    Direction,
+    pixels_along,
+    values_for_1_4,
+)
 from settings.errors import PermanentError
 from settings.schema import MaskSettings
 
-__all__ = ["PlaneRecipe", "ProductFormat", "Recipe", "RecipeError", "make_recipe", "shift_priors"]
+__all__ = [
+    "PlaneRecipe",
+    "ProductFormat",
+    "Recipe",
+    "RecipeError",
+    "make_recipe",
+    "shift_priors",
+    "speaks_2018",
+]
 
 
 class RecipeError(PermanentError):
@@ -43,11 +60,18 @@ class PlaneRecipe:
         The prior that its probability is shifted to; None: left as the network gives it.
     threshold : float
         A pixel is masked where the (shifted) probability is greater.
+    source : MaskClass
+        The network's class that it is made of; the class itself, unless the plane is of another
+        vocabulary than the network's.
+    direction : Direction or None
+        Only pixels of defects that run in this direction; None: all.
     """
 
     mask_class: MaskClass
     prior: float | None
     threshold: float
+    source: MaskClass
+    direction: Direction | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +94,37 @@ class Recipe:
     def names(self) -> tuple[str, ...]:
         """Short names of the planes, in their order."""
         return tuple(plane.mask_class.name for plane in self.planes)
+
+    @property
+    def by_tile(self) -> Recipe:
+        """What is made of the probabilities of a tile: `finish` needs the whole plane's masks."""
+        if any(plane.direction for plane in self.planes):
+            return replace(self, format=ProductFormat.MASKS)
+        return self
+
+    def finish(self, planes: NDArray[Any]) -> NDArray[Any]:
+        """
+        Turn what was made tile by tile into the planes.
+
+        Parameters
+        ----------
+        planes : ndarray
+            As the recipe `by_tile` makes them, for a whole exposure plane; they may be changed.
+
+        Returns
+        -------
+        ndarray
+            As a call describes it.
+        """
+        if self.by_tile is self:
+            return planes
+        for plane, mask in zip(self.planes, planes, strict=True):
+            if plane.direction:
+                mask[...] = pixels_along(mask.astype(bool), plane.direction)
+        if self.format is ProductFormat.MASKS:
+            return planes
+        bits = np.array([plane.mask_class.bit for plane in self.planes], np.int16)
+        return np.bitwise_or.reduce(planes * bits[:, np.newaxis, np.newaxis], axis=0)
 
     def empty(self, shape: tuple[int, int]) -> NDArray[Any]:
         """
@@ -153,10 +208,10 @@ class Recipe:
 
     @staticmethod
     def _shifted(plane: PlaneRecipe, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-        raw = probabilities[plane.mask_class.index]
+        raw = probabilities[plane.source.index]
         if plane.prior is None:
             return raw
-        return shift_priors(raw, training=plane.mask_class.training_prior, prior=plane.prior)
+        return shift_priors(raw, training=plane.source.training_prior, prior=plane.prior)
 
     def _mask(self, plane: PlaneRecipe, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
         return self._shifted(plane, probabilities) > np.float32(plane.threshold)
@@ -213,30 +268,94 @@ def make_recipe(card: Card, wishes: MaskSettings) -> Recipe:
     Raises
     ------
     RecipeError
-        Where a name is none of the preset's classes.
+        Where a name is none of the preset's classes, or no plane is left.
     """
-    names = [mask_class.name for mask_class in card.classes]
+    names = {mask_class.name for mask_class in card.classes}
+    if speaks_2018(card):
+        names |= set(CLASSES_2018)
     for setting in ("classes", "priors", "thresholds"):
         _refuse_unknown(getattr(wishes, setting), names, f"mask.{setting}", card.name)
+    priors = values_for_1_4(wishes.priors, Combine.PRIOR) if speaks_2018(card) else wishes.priors
+    thresholds = (
+        values_for_1_4(wishes.thresholds, Combine.THRESHOLD)
+        if speaks_2018(card)
+        else wishes.thresholds
+    )
     planes = tuple(
         PlaneRecipe(
             mask_class=mask_class,
-            prior=wishes.priors.get(mask_class.name, mask_class.prior)
-            if wishes.prior_modif
-            else None,
-            threshold=wishes.thresholds.get(mask_class.name, mask_class.threshold),
+            prior=priors.get(source.name, source.prior) if wishes.prior_modif else None,
+            threshold=thresholds.get(source.name, source.threshold),
+            source=source,
+            direction=direction,
         )
-        for mask_class in card.classes
-        if not wishes.classes or mask_class.name in wishes.classes
+        for mask_class, source, direction in _vocabulary(card, wishes.vocabulary)
+        if not wishes.classes or _is_wanted(mask_class.name, source.name, wishes.classes)
     )
+    if not planes:
+        raise RecipeError(
+            f"None of the classes asked for ({' '.join(wishes.classes)}) has a plane in the "
+            f"vocabulary {wishes.vocabulary} of preset {card.name}: ask for at least one that has."
+        )
     return Recipe(format=ProductFormat(wishes.format), planes=planes)
 
 
-def _refuse_unknown(given: Iterable[str], names: list[str], setting: str, preset: str) -> None:
+def speaks_2018(card: Card) -> bool:
+    """
+    Tell whether the classes of 2018 can be translated for a preset.
+
+    Parameters
+    ----------
+    card : Card
+        The preset's card.
+
+    Returns
+    -------
+    bool
+        True where the preset has all classes that those of 2018 are made of, under other names.
+    """
+    names = {mask_class.name for mask_class in card.classes}
+    return names != set(CLASSES_2018) and {source for source, _ in SOURCES_2018.values()} <= names
+
+
+def _vocabulary(
+    card: Card, vocabulary: str
+) -> Iterator[tuple[MaskClass, MaskClass, Direction | None]]:
+    """Return the classes of the planes, with the network's class that each is made of."""
+    preset = {mask_class.name: mask_class for mask_class in card.classes}
+    if vocabulary == "preset" or set(preset) == set(CLASSES_2018):
+        for mask_class in card.classes:
+            yield mask_class, mask_class, None
+        return
+    if not speaks_2018(card):
+        raise RecipeError(
+            f"The classes of preset {card.name} have no translation into those of 2018: use the "
+            "vocabulary preset."
+        )
+    for index, (name, (source, direction)) in enumerate(SOURCES_2018.items()):
+        full_name = FULL_NAMES_2018[name]
+        yield (
+            replace(preset[source], name=name, full_name=full_name, index=index),
+            preset[source],
+            direction,
+        )
+
+
+def _is_wanted(name: str, source: str, wanted: Collection[str]) -> bool:
+    """Tell whether a plane is asked for, by its own name or by that of the other release."""
+    translated = {SOURCES_2018[one][0] for one in wanted if one in SOURCES_2018}
+    return (
+        name in wanted
+        or (name == source and name in translated)
+        or (name != source and source in wanted)
+    )
+
+
+def _refuse_unknown(given: Iterable[str], names: set[str], setting: str, preset: str) -> None:
     for name in given:
         if name not in names:
-            close = difflib.get_close_matches(name.upper(), names, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"use {' '.join(names)}."
+            close = difflib.get_close_matches(name.upper(), sorted(names), n=1)
+            hint = f"did you mean {close[0]}?" if close else f"use {' '.join(sorted(names))}."
             raise RecipeError(
                 f"Setting {setting} names {name!r}, which is no class of preset {preset}: {hint}"
             )

@@ -34,8 +34,10 @@ CELL_KEPT = 2 * WINDOW_STEP // STEP
 CELL_MARGIN = 2
 #: Side of a cell; what it keeps may begin and end in the middle of a pixel.
 CELL = CELL_KEPT // 2 + 1 + 2 * CELL_MARGIN
+#: Pixels of a wide tile for each unit of the batch size, which is at least 1: more than one window.
+PIXELS_PER_BATCH_UNIT = 250_000
 #: Most pixels in one wide tile: 3 to 4 GB of memory on the CPU, which a small laptop has.
-WIDE_PIXELS = 2_000_000
+WIDE_PIXELS = 8 * PIXELS_PER_BATCH_UNIT
 
 
 class TilePlan(StrEnum):
@@ -161,7 +163,9 @@ class Tile:
         return self.rows.offsets, self.columns.offsets
 
 
-def plan_tiles(shape: tuple[int, int], plan: TilePlan) -> tuple[Tile, ...]:
+def plan_tiles(
+    shape: tuple[int, int], plan: TilePlan, *, most_pixels: int = WIDE_PIXELS
+) -> tuple[Tile, ...]:
     """
     Cut a plane into tiles.
 
@@ -171,6 +175,8 @@ def plan_tiles(shape: tuple[int, int], plan: TilePlan) -> tuple[Tile, ...]:
         Height and width of the plane, both at least `SMALLEST_SIDE`.
     plan : TilePlan
         Wide or reference.
+    most_pixels : int, optional
+        Most pixels in a wide tile; at least those of one window.
 
     Returns
     -------
@@ -192,7 +198,7 @@ def plan_tiles(shape: tuple[int, int], plan: TilePlan) -> tuple[Tile, ...]:
     """
     sides = [_windows(side) for side in shape]
     if plan is TilePlan.WIDE:
-        sides = _join_windows(sides)
+        sides = _join_windows(sides, most_pixels)
     (rows, last_row), (columns, last_column) = sides
     return tuple(
         Tile(y, x)
@@ -221,10 +227,10 @@ def _one_window(start: int, side: int) -> Span:
     return Span((start,), kept)
 
 
-def _join_windows(sides: list[_Cut]) -> list[_Cut]:
+def _join_windows(sides: list[_Cut], most_pixels: int) -> list[_Cut]:
     """Join windows into the tiles that cover the plane with the fewest pixels."""
     row_cuts, column_cuts = (_ways_to_join(grid, last) for grid, last in sides)
-    cuts = [cut for cut in product(row_cuts, column_cuts) if _largest(cut) <= WIDE_PIXELS]
+    cuts = [cut for cut in product(row_cuts, column_cuts) if _largest(cut) <= most_pixels]
     best = min(cuts, key=lambda cut: (_cost(cut), sum(len(grid) for grid, _ in cut)))
     return [*best]
 

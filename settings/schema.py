@@ -37,8 +37,15 @@ TEMPORARY_PATTERNS = (
     "*.swp",
 )
 
-#: The names that maximaskd itself writes (`product.py`).
-PRODUCT_PATTERNS = ("*.masks.fits", "*.masks[0-9]*.fits")
+#: The names that maximaskd itself writes (`product.py`), and those of MaxiMask 1.4.1.
+PRODUCT_PATTERNS = (
+    "*.masks.fits",
+    "*.masks[0-9]*.fits",
+    "*.masks.fits.fz",
+    "*.masks[0-9]*.fits.fz",
+    "*.mask.fits",
+    "*.mask[0-9]*.fits",
+)
 
 
 def _default_state_dir() -> Path:
@@ -156,7 +163,8 @@ class MaskSettings(_Concern):
     preset: str = Field(
         "maximask-1.4",
         min_length=1,
-        description="Name of a preset in `model/presets`, or the path of such a folder.",
+        description="The network: the name of a preset in `model/presets`, or the folder of a "
+        "preset, of a 1.x SavedModel, or of a 2018 checkpoint.",
     )
     tiles: Literal["wide", "reference"] = Field(
         "wide",
@@ -168,8 +176,26 @@ class MaskSettings(_Concern):
         description="`masks`: a uint8 plane a class; `probabilities`: a float32 plane a class; "
         "`bitmask`: one int16 plane with a bit a class.",
     )
+    vocabulary: Literal["preset", "2018"] = Field(
+        "preset",
+        description="Classes of the planes: `preset`, the network's own; `2018`, those of the 2018 "
+        "release, columns and lines told apart by their direction.",
+    )
+    compress: Literal["none", "rice", "gzip"] = Field(
+        "none",
+        description="Tile compression of the masks; with `rice` or `gzip` they are "
+        "`file.masks.fits.fz`. Probabilities need `gzip`, which loses nothing.",
+    )
+    hdus: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="Which image HDUs are exposures: numbers (`1`), EXTNAME patterns (`SCI*`) or "
+        "header cards (`IMAGETYP=object`); all if empty.",
+    )
+    others: Literal["copy", "drop"] = Field(
+        "copy", description="What becomes of all other HDUs: copied into the mask file or left out."
+    )
     classes: tuple[str, ...] = Field(
-        (), description="Classes to write, by their short names; all of the preset's if empty."
+        (), description="Classes to write, by their short names; all of the vocabulary's if empty."
     )
     prior_modif: bool = Field(
         True, description="Whether probabilities are shifted from the training priors."
@@ -180,6 +206,22 @@ class MaskSettings(_Concern):
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=dict, description="Thresholds by class that replace the preset's."
     )
+    config_dir: UserPath | None = Field(
+        None,
+        description="Directory of `classes.flags`, `classes.priors` and `classes.thresh` for all "
+        "exposures that have none in their own directory or watched root.",
+    )
+
+    @model_validator(mode="after")
+    def _refuse_what_contradicts_itself(self) -> Self:
+        if self.format == "probabilities" and self.compress == "rice":
+            raise ValueError("RICE would round probabilities: use compress gzip or none")
+        if self.format == "probabilities" and self.vocabulary == "2018":
+            raise ValueError(
+                "columns and lines are told apart in masks, not in probabilities: use vocabulary "
+                "preset, or format masks or bitmask"
+            )
+        return self
 
 
 class WorkerSettings(_Concern):
@@ -193,6 +235,13 @@ class WorkerSettings(_Concern):
     allow_cpu_on_gpu_queue: bool = Field(
         False,
         description="Whether a worker may consume `gpu` on a machine where no GPU is visible.",
+    )
+    batch_size: int = Field(
+        8,
+        ge=1,
+        le=1024,
+        description="Size of what passes through the network at once, in 400-pixel tiles (wide "
+        "tiles: in 250 000 pixels); lower it where memory is short.",
     )
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads of the network; 0: one for each core."

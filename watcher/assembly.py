@@ -12,10 +12,14 @@ from model.probability import make_recipe
 from settings.schema import SettingsTree
 from watcher.intake import Intake
 from worker.celery_app import TASK_NAME, celery_settings
-from worker.identity import configuration_hash
+from worker.class_files import Configurations
 from worker.status import Status
 
 __all__ = ["make_intake"]
+
+#: Seconds between two looks at the class files of a directory: a sweep of thousands of exposures
+#: on a network share must not look thousands of times.
+CLASS_FILES_LOOK_S = 1.0
 
 
 def make_intake(settings: SettingsTree, status: Status) -> Intake:
@@ -49,7 +53,7 @@ def make_intake(settings: SettingsTree, status: Status) -> Intake:
 
     return Intake(
         settings=settings,
-        configuration=configuration_hash(settings.mask, card.sha256),
+        configurations=Configurations(settings.mask, card, look_s=CLASS_FILES_LOOK_S),
         preset=card.name,
         status=status,
         send=send,

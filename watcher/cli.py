@@ -9,19 +9,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
-import redis
 from rich.console import Console
 
 from settings import logs
-from settings.errors import MaximaskdError
 from settings.sources import Settings, load
-from worker.connection import ServerUnreachableError, connect, ping, redis_url
+from watcher.command import CONFIG, ExitCode, sentences
+from watcher.mask_command import mask
+from worker.connection import connect, ping, redis_url
 from worker.record import State
 from worker.status import Status
 
@@ -30,27 +29,6 @@ __all__ = ["ExitCode", "main"]
 
 #: What asks a running part to end in order; a closed terminal sends the last.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class ExitCode(IntEnum):
-    """What the command's exit status says."""
-
-    OK = 0
-    FAILED = 1
-    USAGE = 2
-    UNREACHABLE = 4
-
-
-class _FailedError(click.ClickException):
-    """An error as the user sees it: one sentence, no traceback."""
-
-    exit_code = ExitCode.FAILED
-
-
-class _UnreachableError(click.ClickException):
-    """The server of queue and status does not answer."""
-
-    exit_code = ExitCode.UNREACHABLE
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,11 +40,6 @@ def main() -> None:
 DIRECTORIES = click.argument(
     "directories", nargs=-1, type=click.Path(path_type=Path, file_okay=False)
 )
-CONFIG = click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Settings in TOML; without it, the file that MAXIMASKD_CONFIG names.",
-)
 
 
 @main.command()
@@ -74,7 +47,7 @@ CONFIG = click.option(
 @CONFIG
 def up(directories: tuple[Path, ...], config: Path | None) -> None:
     """Run everything on this machine: server, watcher, worker, and a table of the night."""
-    with _sentences():
+    with sentences():
         settings, flags = _settings(directories, config)
         console = Console()
         if console.is_terminal:
@@ -93,7 +66,7 @@ def up(directories: tuple[Path, ...], config: Path | None) -> None:
 @CONFIG
 def watch(directories: tuple[Path, ...], config: Path | None) -> None:
     """Run the watcher alone: queue what arrives, for workers elsewhere."""
-    with _sentences():
+    with sentences():
         settings, _ = _settings(directories, config)
         logs.configure(settings.log.level)
         from watcher.assembly import make_intake
@@ -113,7 +86,7 @@ def watch(directories: tuple[Path, ...], config: Path | None) -> None:
 @CONFIG
 def status(night: str | None, state: str | None, *, as_json: bool, config: Path | None) -> None:
     """Show what became of the files."""
-    with _sentences():
+    with sentences():
         board = _status(load(config))
         records = board.records(night=night, state=State(state) if state else None)
         if as_json:
@@ -161,24 +134,6 @@ def _log_to_file(settings: Settings) -> None:
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """Turn our errors into one sentence and an exit status."""
-    try:
-        yield
-    except ServerUnreachableError as error:
-        raise _UnreachableError(str(error)) from error
-    except MaximaskdError as error:
-        raise _FailedError(str(error)) from error
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise _FailedError(
-            f"{where}{error.strerror or error}: check the place and its rights."
-        ) from error
-    except redis.RedisError as error:
-        raise _UnreachableError(f"The server stopped answering ({error}): see its log.") from error
-
-
-@contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
     """
     Yield an event that Ctrl-C, SIGTERM or a closed terminal sets.
@@ -197,6 +152,8 @@ def _stop_on_signal() -> Iterator[threading.Event]:
         for number, old in before.items():
             signal.signal(number, old)
 
+
+main.add_command(mask)
 
 if __name__ == "__main__":
     main()

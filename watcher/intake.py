@@ -16,8 +16,9 @@ from settings.logs import get_logger
 from settings.schema import SettingsTree
 from watcher.night import night_of_file
 from worker.celery_app import BACKLOG_SUFFIX
+from worker.class_files import Configurations
 from worker.identity import exposure_key
-from worker.product import mask_path, read_key
+from worker.product import Compression, mask_path, read_key
 from worker.status import Status
 
 __all__ = ["Intake", "QueueUnreachableError", "Send"]
@@ -41,8 +42,8 @@ class Intake:
     ----------
     settings : SettingsTree
         The settings: the queue, the site, where masks go.
-    configuration : str
-        Hash of all that decides about a mask.
+    configurations : Configurations
+        What decides about the masks of the exposures in each directory.
     preset : str
         Name of the preset, for the record.
     status : Status
@@ -52,7 +53,7 @@ class Intake:
     """
 
     settings: SettingsTree
-    configuration: str
+    configurations: Configurations
     preset: str
     status: Status
     send: Send
@@ -83,12 +84,13 @@ class Intake:
             Where it went away.
         """
         stat = path.stat()
+        configuration = self.configurations.of(path, root)
         key = exposure_key(
             root,
             path,
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
-            configuration=self.configuration,
+            configuration=configuration.hash,
         )
         fields = {
             "path": path,
@@ -96,10 +98,16 @@ class Intake:
             "night": night_of_file(path, self.settings.site.longitude_deg).isoformat(),
             "size": stat.st_size,
             "mtime_ns": stat.st_mtime_ns,
-            "configuration": self.configuration,
+            "configuration": configuration.hash,
             "preset": self.preset,
+            "class_files": {name: str(file) for name, file in configuration.files.items()},
         }
-        target = mask_path(path, root=root, output_root=self.settings.root.output_root)
+        target = mask_path(
+            path,
+            root=root,
+            output_root=self.settings.root.output_root,
+            compress=Compression(self.settings.mask.compress),
+        )
         queue = self.settings.watch.queue + (BACKLOG_SUFFIX if backlog else "")
         try:
             # The mask on disk is the truth: a lost or emptied server masks nothing again. With a
@@ -111,7 +119,7 @@ class Intake:
                 return False
         except redis.RedisError as error:
             raise QueueUnreachableError(f"The status server does not answer ({error}).") from error
-        options = {"root": os.fspath(root), "configuration": self.configuration, "hdu": None}
+        options = {"root": os.fspath(root), "configuration": configuration.hash, "hdu": None}
         try:
             self.send(os.fspath(path), key, options, queue)
         except (OperationalError, redis.RedisError, OSError) as error:

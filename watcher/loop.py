@@ -18,6 +18,7 @@ from watcher.night import night_of_file
 from watcher.observer import DirectoryObserver
 from watcher.selection import Selection, walk
 from watcher.sweep import Action, decide, vanished
+from worker.class_files import CLASS_FILES
 from worker.completeness import check_complete
 from worker.identity import arrival_key
 from worker.status import FileRecord, State, Status
@@ -80,6 +81,7 @@ class Watcher:
         self._pending: deque[ArrivalReport] = deque()
         self._backlog: set[Path] = set()
         self._next_sweep: float | None = None
+        self._sweep_soon = False
         self._silent_until = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -129,7 +131,8 @@ class Watcher:
         if now < self._silent_until:
             return min(self._silent_until - now, LONGEST_STEP_S)
         try:
-            if self._next_sweep is None or now >= self._next_sweep:
+            if self._next_sweep is None or now >= self._next_sweep or self._sweep_soon:
+                self._sweep_soon = False
                 self._sweep(now)
                 self._next_sweep = now + self._settings.watch.sweep_s
             while self._pending:
@@ -146,6 +149,10 @@ class Watcher:
         return max(0.0, min(LONGEST_STEP_S, self._next_sweep - now, self._arrivals.next_due(now)))
 
     def _notice(self, path: Path) -> None:
+        if path.name in CLASS_FILES:
+            # Which exposures it made fail, or concerns otherwise, their records say.
+            self._sweep_soon = True
+            return
         root = self._root_of(path)
         if root is not None and self._selection.is_exposure(path, root):
             self._arrivals.look(path, self._clock())
@@ -225,7 +232,8 @@ class Watcher:
     def _swept(self, path: Path, root: Path, by_path: dict[Path, FileRecord], now: float) -> bool:
         record = by_path.get(path)
         try:
-            decision = decide(path, root, record, configuration=self._intake.configuration)
+            configuration = self._intake.configurations.of(path, root)
+            decision = decide(path, root, record, configuration=configuration.hash)
             match decision.action:
                 case Action.NOTHING:
                     return False

@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from settings.errors import PermanentError, TransientError
 from worker.completeness import BLOCK, Verdict, check_complete
+from worker.selection import ALL_HDUS, HduSelection
 
 __all__ = [
     "Exposure",
@@ -79,6 +80,7 @@ class HduAction(StrEnum):
     MASK = "mask"
     COPY = "copy"
     SKIP = "skip"
+    DROP = "drop"
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class HduPlan:
         Its number in the file, the primary HDU being 0.
     action : HduAction
         `MASK`: its planes are masked; `COPY`: it holds no plane; `SKIP`: it holds a plane too small
-        to be masked, and is copied.
+        to be masked, and is copied; `DROP`: it is no exposure and left out.
     name : str
         Its EXTNAME, empty without one.
     shape : tuple of int
@@ -166,6 +168,8 @@ class Exposure:
         The FITS file, plain, tile-compressed or gzipped.
     hdu : int, optional
         The one HDU to mask; all if not given.
+    selection : HduSelection, optional
+        Which HDUs are exposures; all image HDUs if not given.
 
     Attributes
     ----------
@@ -186,8 +190,15 @@ class Exposure:
     other, without memory mapping: a file that shrinks under a map ends the process.
     """
 
-    def __init__(self, path: Path, *, hdu: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        hdu: int | None = None,
+        selection: HduSelection = ALL_HDUS,
+    ) -> None:
         self.path = path
+        self._selection = selection
         with _explained(path):
             self._stat = path.stat()
             if path.is_dir():
@@ -337,8 +348,8 @@ class Exposure:
         # What follows the last HDU is no HDU, whatever it looks like (FITS 4.0 section 3.5).
         with _explained(self.path):
             plans = tuple(_plan_hdu(index, self._file[index]) for index in range(n_hdus))
-        if hdu is None:
-            return plans
+            if hdu is None:
+                return tuple(self._selected(plan) for plan in plans)
         if hdu >= len(plans):
             raise ExposureError(
                 f"{self.path} has no HDU {hdu}: the last of its {len(plans)} is {len(plans) - 1}."
@@ -348,6 +359,18 @@ class Exposure:
                 f"HDU {hdu} of {self.path} cannot be masked ({plans[hdu].reason}): name another."
             )
         return (plans[hdu],)
+
+    def _selected(self, plan: HduPlan) -> HduPlan:
+        """Take from a plan what is not selected."""
+        chosen = self._selection
+        if plan.action in {HduAction.MASK, HduAction.SKIP} and not chosen.has(
+            plan.index, plan.name, self._file[plan.index].header
+        ):
+            plan = replace(plan, action=HduAction.COPY, reason="mask.hdus does not name it")
+        # A FITS file begins with a primary HDU, so that its header stays (FITS 4.0 section 3.1).
+        if plan.action is not HduAction.MASK and plan.index and not chosen.copies_others:
+            plan = replace(plan, action=HduAction.DROP)
+        return plan
 
 
 def _plan_hdu(index: int, hdu: Any) -> HduPlan:

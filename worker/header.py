@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astropy.io import fits
+
+from worker.selection import ALL_HDUS, HduSelection
 
 if TYPE_CHECKING:
     from model.probability import Recipe
@@ -41,6 +44,13 @@ VERSION_CARDS = {
     "numpy": "MMVNUMPY",
 }
 
+#: Keywords that say which class files were used.
+CLASS_FILE_CARDS = {
+    "MMFLAGSF": "classes.flags",
+    "MMPRIORF": "classes.priors",
+    "MMTHRESF": "classes.thresh",
+}
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -61,6 +71,10 @@ class Provenance:
         Which attempt this was.
     versions : mapping of str to str
         Versions by distribution.
+    selection : HduSelection, optional
+        Which HDUs are exposures.
+    class_files : mapping of str to Path, optional
+        The class files that were used, by their names.
     created : datetime, optional
         When, UTC.
     """
@@ -76,6 +90,8 @@ class Provenance:
     tiles: str
     attempt: int
     versions: Mapping[str, str]
+    selection: HduSelection = ALL_HDUS
+    class_files: Mapping[str, Path] = field(default_factory=dict)
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -193,6 +209,20 @@ def _provenance_cards(made: Provenance) -> list[tuple[str, Any, str]]:
         ("MMTILES", made.tiles, "how the planes were cut"),
         ("MMTRY", made.attempt, "attempt that made this file"),
         *versions,
+        (
+            "MMHDUS",
+            card_text(" ".join(made.selection.selectors)) or "all",
+            "which HDUs are exposures",
+        ),
+        (
+            "MMOTHERS",
+            "copy" if made.selection.copies_others else "drop",
+            "what became of the others",
+        ),
+        *(
+            (keyword, card_text(str(made.class_files.get(name, ""))) or "default", f"{name} used")
+            for keyword, name in CLASS_FILE_CARDS.items()
+        ),
     ]
 
 

@@ -23,7 +23,9 @@ CONFIGURATION_DIGITS = 16
 ARRIVAL_PREFIX = "arrival-"
 
 
-def configuration_hash(mask_settings: MaskSettings, preset_sha256: str) -> str:
+def configuration_hash(
+    mask_settings: MaskSettings, preset_sha256: str, *, problem: str = ""
+) -> str:
     """
     Condense what decides about a mask, apart from the exposure itself.
 
@@ -35,14 +37,18 @@ def configuration_hash(mask_settings: MaskSettings, preset_sha256: str) -> str:
     preset_sha256 : str
         SHA-256 of the preset's weights, in hexadecimal: the preset's name alone may come to stand
         for other weights.
+    problem : str, optional
+        Why nothing can be masked so; mended, it is another configuration.
 
     Returns
     -------
     str
         16 hexadecimal digits.
     """
-    settings = mask_settings.model_dump(mode="json")
-    return _digest({"mask": settings, "preset": preset_sha256.lower()})[:CONFIGURATION_DIGITS]
+    # Where class files lie does not matter, what they say does.
+    settings = mask_settings.model_dump(mode="json", exclude={"config_dir"})
+    parts = {"mask": settings, "preset": preset_sha256.lower(), "problem": problem}
+    return _digest(parts)[:CONFIGURATION_DIGITS]
 
 
 def exposure_key(

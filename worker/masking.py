@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.probability import Recipe
+from model.card import Card
+from model.probability import Recipe, make_recipe
 from model.tiles import TilePlan
 from settings.errors import PermanentError
+from settings.logs import get_logger
+from settings.schema import SettingsTree
+from worker.class_files import Configuration
 from worker.exposure import Exposure, HduAction, HduPlan, plane_problem
 from worker.header import Provenance
-from worker.product import MaskFile, foreign_source, remove_stale
+from worker.product import Compression, MaskFile, foreign_source, mask_path, remove_stale
+from worker.selection import ALL_HDUS, HduSelection
 
 if TYPE_CHECKING:
     from model.masker import Masker
@@ -26,8 +32,12 @@ __all__ = [
     "NothingToMaskError",
     "Progress",
     "SourceClashError",
+    "make_job",
     "mask_exposure",
 ]
+
+
+logger = get_logger(__name__)
 
 
 class NothingToMaskError(PermanentError):
@@ -109,6 +119,12 @@ class Job:
         Versions by distribution, for the header.
     attempt : int
         Which attempt this is, for the header.
+    selection : HduSelection, optional
+        Which HDUs are exposures.
+    compress : Compression, optional
+        How the masks are compressed.
+    class_files : mapping of str to Path, optional
+        The class files that the recipe follows, for the header.
     """
 
     path: Path
@@ -120,6 +136,77 @@ class Job:
     configuration: str
     versions: Mapping[str, str]
     attempt: int
+    selection: HduSelection = ALL_HDUS
+    compress: Compression = Compression.NONE
+    class_files: Mapping[str, Path] = field(default_factory=dict)
+
+
+def make_job(
+    path: Path,
+    settings: SettingsTree,
+    configuration: Configuration,
+    *,
+    card: Card,
+    hdu: int | None,
+    root: Path | None,
+    key: str,
+    versions: Mapping[str, str],
+    attempt: int = 1,
+) -> Job:
+    """
+    Turn the settings into what is to be done with an exposure.
+
+    Parameters
+    ----------
+    path : Path
+        The exposure.
+    settings : SettingsTree
+        The settings.
+    configuration : Configuration
+        The mask settings with what the class files say.
+    card : Card
+        The preset's card.
+    hdu : int or None
+        The one HDU to mask; None for all.
+    root : Path or None
+        The watched root that it lies in.
+    key : str
+        The exposure's key.
+    versions : mapping of str to str
+        Versions by distribution.
+    attempt : int, optional
+        Which attempt this is.
+
+    Returns
+    -------
+    Job
+        For `mask_exposure`.
+
+    Raises
+    ------
+    ClassFileError, RecipeError
+        Where a class file is malformed or asks for what the preset has not.
+    """
+    if configuration.problem:
+        raise configuration.problem
+    mask = configuration.mask
+    compress = Compression(mask.compress)
+    return Job(
+        path=path,
+        hdu=hdu,
+        target=mask_path(
+            path, hdu=hdu, root=root, output_root=settings.root.output_root, compress=compress
+        ),
+        recipe=make_recipe(card, mask),
+        tiles=TilePlan(mask.tiles),
+        key=key,
+        configuration=configuration.hash,
+        versions=versions,
+        attempt=attempt,
+        selection=HduSelection(mask.hdus, copies_others=mask.others == "copy"),
+        compress=compress,
+        class_files=configuration.files,
+    )
 
 
 def mask_exposure(
@@ -160,11 +247,13 @@ def mask_exposure(
             "rename one of the two exposures."
         )
     remove_stale(job.target)
-    with Exposure(job.path, hdu=job.hdu) as exposure:
+    with Exposure(job.path, hdu=job.hdu, selection=job.selection) as exposure:
         if not any(plan.action is HduAction.MASK for plan in exposure.plans):
-            raise NothingToMaskError(_why_nothing(job.path, exposure.plans))
+            raise NothingToMaskError(_why_nothing(job, exposure.plans))
         work = _Work(job, masker, exposure, progress)
-        with MaskFile(job.target, provenance=work.provenance(), recipe=job.recipe) as mask_file:
+        with MaskFile(
+            job.target, provenance=work.provenance(), recipe=job.recipe, compress=job.compress
+        ) as mask_file:
             for plan in exposure.plans:
                 work.write(plan, mask_file)
             if work.n_blank == work.n_planes:
@@ -212,15 +301,29 @@ class _Work:
             tiles=job.tiles.value,
             attempt=job.attempt,
             versions=job.versions,
+            selection=job.selection,
+            class_files=job.class_files,
         )
 
     def write(self, plan: HduPlan, mask_file: MaskFile) -> None:
         """Mask or copy one HDU."""
         exposure = self._exposure
         if plan.action is HduAction.MASK:
+            started, done = time.monotonic(), self._mpix_done
             planes, note = self._planes(plan)
             mask_file.append_masks(planes, exposure.header(plan.index), note=note)
             self._hdus_done += 1
+            seconds, mpix = time.monotonic() - started, self._mpix_done - done
+            logger.debug(
+                "masked hdu=%d of=%s mpix=%.2f seconds=%.2f mpix_per_s=%.3f",
+                plan.index,
+                exposure.path,
+                mpix,
+                seconds,
+                mpix / seconds,
+            )
+        elif plan.action is HduAction.DROP:
+            return
         elif plan.index == 0:
             mask_file.append_header(exposure.header(0), exposure.data(0))
         else:
@@ -287,7 +390,13 @@ class _Work:
             )
 
 
-def _why_nothing(path: Path, plans: Sequence[HduPlan]) -> str:
+def _why_nothing(job: Job, plans: Sequence[HduPlan]) -> str:
+    path = job.path
+    if job.selection.selectors and any(plan.shape for plan in plans):
+        return (
+            f"{path} has no image HDU that mask.hdus ({' '.join(job.selection.selectors)}) names: "
+            "correct the setting, or leave it empty to mask every image."
+        )
     images = [plan for plan in plans if plan.action is HduAction.SKIP]
     if images:
         return f"{path} holds nothing to mask: {images[0].reason}."

@@ -22,13 +22,12 @@ from celery.worker import state as celery_state
 
 from model.card import read_card
 from model.engine import Device, count_gpus
-from model.probability import Recipe, make_recipe
-from model.tiles import TilePlan
+from model.probability import make_recipe
 from settings.errors import MaximaskdError
 from settings.logs import get_logger
 from settings.sources import Settings, load
+from worker.class_files import Configurations
 from worker.connection import connect, redis_url
-from worker.identity import configuration_hash
 from worker.lease import owner_name
 from worker.status import State, Status
 
@@ -60,12 +59,8 @@ class Preloaded:
         The settings.
     masker : Masker
         The network, loaded and warmed up.
-    recipe : Recipe
-        What to make of its probabilities.
-    tiles : TilePlan
-        How planes are cut.
-    configuration : str
-        Hash of all that decides about a mask.
+    configurations : Configurations
+        What decides about the masks of the exposures in each directory.
     status : Status
         The records of all files.
     owner : str
@@ -76,9 +71,7 @@ class Preloaded:
 
     settings: Settings
     masker: Masker
-    recipe: Recipe
-    tiles: TilePlan
-    configuration: str
+    configurations: Configurations
     status: Status
     owner: str
     versions: Mapping[str, str]
@@ -107,16 +100,19 @@ class Preloaded:
         """
         settings = load()
         card = read_card(settings.mask.preset)
-        recipe = make_recipe(card, settings.mask)
+        make_recipe(card, settings.mask)
         from model.masker import Masker
 
-        masker = Masker(settings.mask.preset, device=device, threads=settings.worker.threads)
+        masker = Masker(
+            settings.mask.preset,
+            device=device,
+            threads=settings.worker.threads,
+            batch_size=settings.worker.batch_size,
+        )
         return cls(
             settings=settings,
             masker=masker,
-            recipe=recipe,
-            tiles=TilePlan(settings.mask.tiles),
-            configuration=configuration_hash(settings.mask, card.sha256),
+            configurations=Configurations(settings.mask, card),
             status=Status(connect(redis_url(settings))),
             owner=owner_name(worker_pid),
             versions={name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
@@ -226,11 +222,10 @@ def _preload(**_: Any) -> None:
     else:
         loaded = _Process.preloaded
         logger.info(
-            "loaded preset=%s device=%s engine=%s configuration=%s",
+            "loaded preset=%s device=%s engine=%s",
             loaded.masker.card.name,
             loaded.masker.device,
             loaded.masker.engine,
-            loaded.configuration,
         )
 
 

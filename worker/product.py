@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from model.probability import Recipe
 
 __all__ = [
+    "Compression",
     "MaskFile",
     "MaskFileError",
     "MaskFileUnwritableError",
@@ -45,6 +47,18 @@ STALE_S = 6 * 3600.0
 LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR})
 
 
+class Compression(StrEnum):
+    """How masks are compressed, tile by tile (FITS 4.0 section 10)."""
+
+    NONE = "none"
+    RICE = "rice"
+    GZIP = "gzip"
+
+
+#: What astropy calls them; GZIP_2 shuffles bytes, which makes small numbers smaller.
+_ALGORITHMS = {Compression.RICE: "RICE_1", Compression.GZIP: "GZIP_2"}
+
+
 class MaskFileError(TransientError):
     """A mask file that cannot be written now: the disk is full, the share is away."""
 
@@ -59,6 +73,7 @@ def mask_path(
     hdu: int | None = None,
     root: Path | None = None,
     output_root: Path | None = None,
+    compress: Compression = Compression.NONE,
 ) -> Path:
     """
     Return where an exposure's masks go.
@@ -73,6 +88,8 @@ def mask_path(
         The watched root that it lies in.
     output_root : Path, optional
         Where the trees of the roots are mirrored; beside the exposures if not given.
+    compress : Compression, optional
+        How the masks are compressed.
 
     Returns
     -------
@@ -86,7 +103,8 @@ def mask_path(
     >>> mask_path(Path("/data/n/a.fit"), hdu=2, root=Path("/data"), output_root=Path("/masks"))
     PosixPath('/masks/data/n/a.masks2.fits')
     """
-    name = f"{_SUFFIXES.sub('', exposure.name)}.masks{'' if hdu is None else hdu}.fits"
+    ending = "fits" if compress is Compression.NONE else "fits.fz"
+    name = f"{_SUFFIXES.sub('', exposure.name)}.masks{'' if hdu is None else hdu}.{ending}"
     if output_root is None:
         return exposure.with_name(name)
     if root is not None and exposure.is_relative_to(root):
@@ -167,6 +185,9 @@ class MaskFile:
         For the headers.
     recipe : Recipe
         What the planes are, for the headers.
+    compress : Compression, optional
+        How the masks are compressed. A primary HDU cannot be: its masks then stand in the first
+        extension, as fpack puts them.
 
     Raises
     ------
@@ -176,8 +197,16 @@ class MaskFile:
         Where the file system fails in a way that may pass.
     """
 
-    def __init__(self, target: Path, *, provenance: Provenance, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        target: Path,
+        *,
+        provenance: Provenance,
+        recipe: Recipe,
+        compress: Compression = Compression.NONE,
+    ) -> None:
         self._target, self._provenance, self._recipe = target, provenance, recipe
+        self._compress = compress
         self._temporary = target.with_name(
             f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
         )
@@ -210,7 +239,9 @@ class MaskFile:
             What a reader of the masks should know.
         """
         header = make_header(source, self._provenance, self._recipe, note=note)
-        self._append(planes, header)
+        if self._compress is not Compression.NONE and not self._n_hdus:
+            self._append(None, make_header(source, self._provenance))
+        self._append(planes, header, compress=self._compress)
 
     def append_header(self, source: fits.Header, data: NDArray[np.generic] | None = None) -> None:
         """
@@ -250,12 +281,17 @@ class MaskFile:
             finally:
                 os.close(directory)
 
-    def _append(self, data: NDArray[Any] | None, header: fits.Header) -> None:
+    def _append(
+        self,
+        data: NDArray[Any] | None,
+        header: fits.Header,
+        compress: Compression = Compression.NONE,
+    ) -> None:
         with _explained(self._target), warnings.catch_warnings():
             # Cards of real exposures that break rules are mended or left out on writing.
             warnings.simplefilter("ignore", fits.verify.VerifyWarning)
             if self._n_hdus:
-                hdu = fits.ImageHDU(data, header)
+                hdu = self._extension(data, header, compress)
                 hdu.add_checksum()
                 with fits.open(self._temporary, mode="append", memmap=False) as file:
                     file.append(hdu)
@@ -264,6 +300,15 @@ class MaskFile:
                 hdu = fits.PrimaryHDU(data, header)
                 hdu.writeto(self._temporary, checksum=True, output_verify="silentfix")
         self._n_hdus += 1
+
+    @staticmethod
+    def _extension(data: NDArray[Any] | None, header: fits.Header, compress: Compression) -> Any:
+        if compress is Compression.NONE or data is None:
+            return fits.ImageHDU(data, header)
+        # Level 0: probabilities are kept as they are, not rounded to steps of their noise.
+        return fits.CompImageHDU(
+            data, header, compression_type=_ALGORITHMS[compress], quantize_level=0
+        )
 
 
 def _read_card(target: Path, keyword: str) -> str | None:

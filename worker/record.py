@@ -96,6 +96,8 @@ class FileRecord:
         Bytes, and time of the last change in nanoseconds since 1970.
     configuration, preset : str
         Hash of the configuration, name of the preset.
+    class_files : mapping of str to str
+        Paths of the class files that were followed, by their names.
     seen_at, queued_at, started_at, finished_at : str
         UTC, ISO 8601 with milliseconds; empty where it has not come to that.
     seconds : float or None
@@ -130,6 +132,7 @@ class FileRecord:
     mtime_ns: int | None = None
     configuration: str = ""
     preset: str = ""
+    class_files: Mapping[str, str] = field(default_factory=dict)
     seen_at: str = ""
     queued_at: str = ""
     started_at: str = ""
@@ -181,7 +184,11 @@ class FileRecord:
         values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         return {
             name: str(value) if isinstance(value, Path) else value for name, value in values.items()
-        } | {"state": self.state.value, "fractions": dict(self.fractions)}
+        } | {
+            "state": self.state.value,
+            "fractions": dict(self.fractions),
+            "class_files": dict(self.class_files),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +308,7 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
     "mask": Path,
     "state": State,
     "fractions": json.loads,
+    "class_files": json.loads,
     **dict.fromkeys(("hdu", "attempts", "size", "mtime_ns", "hdus", "hdus_done"), int),
     **dict.fromkeys(("seconds", "mpix", "mpix_done", "retry_at", "lease_until"), float),
 }

@@ -20,9 +20,15 @@ from settings.errors import PermanentError, TransientError
 from settings.logs import get_logger
 from worker.celery_app import TASK_NAME, app
 from worker.lease import Lease, is_dead_here
-from worker.masking import Job, MaskedExposure, NothingToMaskError, Progress, mask_exposure
+from worker.masking import (
+    Job,
+    MaskedExposure,
+    NothingToMaskError,
+    Progress,
+    make_job,
+    mask_exposure,
+)
 from worker.preload import Preloaded, here
-from worker.product import mask_path
 from worker.status import Begin, Outcome, State
 
 __all__ = ["mask_exposure_task"]
@@ -186,25 +192,27 @@ def _sentence(error: Exception, loaded: Preloaded, task: _Task) -> str:
 
 def _job(loaded: Preloaded, task: _Task) -> Job:
     settings, path = loaded.settings, task.path
-    if task.configuration != loaded.configuration:
+    configuration = loaded.configurations.of(path, task.root)
+    if task.configuration != configuration.hash:
         raise ConfigurationError(
-            f"The task for {path} was made with other mask settings or another preset "
-            f"({task.configuration}) than this worker's ({loaded.configuration}): "
-            "give watcher and worker the same settings."
+            f"The task for {path} was made with other mask settings, class files or another preset "
+            f"({task.configuration}) than this worker's ({configuration.hash}): give watcher and "
+            "worker the same settings; class files that changed since are followed by the next "
+            "sweep."
         )
     roots = settings.root.directories
     if roots and not any(path.is_relative_to(root) for root in roots):
         raise ConfigurationError(
             f"{path} lies under none of the watched roots: add its directory to root.directories."
         )
-    return Job(
-        path=path,
+    return make_job(
+        path,
+        settings,
+        configuration,
+        card=loaded.masker.card,
         hdu=task.hdu,
-        target=mask_path(path, hdu=task.hdu, root=task.root, output_root=settings.root.output_root),
-        recipe=loaded.recipe,
-        tiles=loaded.tiles,
+        root=task.root,
         key=task.key,
-        configuration=loaded.configuration,
         versions=loaded.versions,
         attempt=task.attempt,
     )

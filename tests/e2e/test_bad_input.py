@@ -119,3 +119,42 @@ def test_temporary_names_and_our_own_products_are_left_alone(night: Any, name: s
     image(sky((40, 40)))(night.incoming / marker)
     night.ended(marker, state=State.DONE)
     assert night.record(name) is None
+
+
+def test_a_malformed_class_file_fails_its_exposures_and_mending_it_masks_them(
+    night: Any,
+) -> None:
+    folder = night.incoming / "classes"
+    folder.mkdir()
+    flags = folder / "classes.flags"
+    names = [
+        "CR",
+        "HCL",
+        "DCL",
+        "HP",
+        "DP",
+        "P",
+        "TRL",
+        "FR",
+        "NEB",
+        "SAT",
+        "SP",
+        "OV",
+        "BBG",
+        "BG",
+    ]
+    flags.write_text("".join(f"{name} 1\n" for name in names[1:]))
+    fits.PrimaryHDU(sky((50, 60))).writeto(folder / "one.fits")
+    (failed,) = night.ended("classes/one.fits", state=State.FAILED)
+    assert failed.reason == (
+        f"{flags} has no line for CR: give each of the 14 classes ({' '.join(names)}) one."
+    )
+    flags.write_text("".join(f"{name} {int(name in ('CR', 'SAT'))}\n" for name in names))
+    (done,) = night.ended("classes/one.fits", state=State.DONE)
+    assert done.class_files == {"classes.flags": str(flags)}
+    header = fits.getheader(done.mask)
+    assert (header["NAXIS3"], header["MMCLS1"], header["MMCLS2"]) == (2, "CR", "SAT")
+    assert header["MMFLAGSF"] == str(flags)
+    # A class file that changes is followed, by the exposures that are done too.
+    flags.write_text("".join(f"{name} {int(name == 'HP')}\n" for name in names))
+    night.wait_for(lambda: fits.getval(done.mask, "MMCLS1") == "HP")

@@ -64,7 +64,8 @@ def claim(loaded: Preloaded, path: Path) -> None:
 
 def run(loaded: Preloaded, path: Path, **options: object) -> FileRecord:
     """Run the task as a worker does, and return the record."""
-    wishes = {"root": str(path.parent), "configuration": loaded.configuration, "hdu": None}
+    configuration = loaded.configurations.of(path, path.parent).hash
+    wishes = {"root": str(path.parent), "configuration": configuration, "hdu": None}
     tasks.mask_exposure_task.run(str(path), KEY, wishes | options)
     record = loaded.status.get(KEY)
     assert record is not None

@@ -21,12 +21,14 @@ from settings.schema import MaskSettings
 from settings.sources import load
 from watcher.intake import Intake, QueueUnreachableError
 from watcher.loop import Watcher
+from worker.class_files import Configurations
 from worker.connection import connect
 from worker.header import Provenance
 from worker.product import MaskFile
 from worker.status import State, Status
 
-CONFIGURATION = "c0ffee"
+CONFIGURATIONS = Configurations(MaskSettings(), read_card("maximask-1.4"))
+CONFIGURATION = CONFIGURATIONS.of(Path("/nowhere/a.fits")).hash
 
 
 @dataclass
@@ -76,7 +78,7 @@ def bench(tmp_path: Path, client: redis.Redis) -> Bench:
         }
     )
     status, sender = Status(client), Sender()
-    intake = Intake(settings, CONFIGURATION, "maximask-1.4", status, sender)
+    intake = Intake(settings, CONFIGURATIONS, "maximask-1.4", status, sender)
     return Bench(root, status, sender, lambda: Watcher(settings, intake))
 
 
@@ -299,6 +301,6 @@ def test_the_intake_says_which_server_is_silent(bench: Bench, tmp_path: Path) ->
     path = write(bench.root / "a.fits")
     settings = load(flags={"root": {"directories": [str(bench.root)]}})
     nowhere = Status(connect(f"unix://{tmp_path}/none.sock"))
-    intake = Intake(settings, CONFIGURATION, "p", nowhere, bench.sender)
+    intake = Intake(settings, CONFIGURATIONS, "p", nowhere, bench.sender)
     with pytest.raises(QueueUnreachableError, match="status server does not answer"):
         intake.offer(path, bench.root)

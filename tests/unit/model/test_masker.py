@@ -33,20 +33,20 @@ def test_both_plans_give_the_same_masks_but_for_single_pixels(
     assert wide[0].sum() > 100
 
 
-def test_many_wide_tiles_give_what_one_gives(
-    masker: Masker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_small_batch_gives_what_a_large_one_gives(masker: Masker) -> None:
     rng = np.random.default_rng(5)
     sky = rng.normal(200, 8, (1000, 1200))
     for y, x in rng.integers(10, 990, (300, 2)):
         sky[y : y + 2, x : x + 3] += 900
-    once = masker(sky)
-    monkeypatch.setattr("model.tiles.WIDE_PIXELS", 500_000)
-    monkeypatch.setattr("model.masker.BATCH_PIXELS", 1)
+    small = Masker(device=Device.CPU, batch_size=2)
     steps: list[float] = []
-    often = masker(sky, progress=steps.append)
+    assert agreement(masker(sky), small(sky, progress=steps.append)) > 0.999
     assert len(steps) == 4
-    assert agreement(once, often) > 0.999
+    steps.clear()
+    one_by_one = small(sky[:500, :620], tiles=TilePlan.REFERENCE, progress=steps.append)
+    assert len(steps) == 3
+    reference = masker(sky[:500, :620], tiles=TilePlan.REFERENCE)
+    assert agreement(one_by_one, reference) > 0.99999
 
 
 def test_progress_rises_to_one(masker: Masker, plane: np.ndarray) -> None:

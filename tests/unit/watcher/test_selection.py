@@ -41,7 +41,7 @@ def found(root: Path, selection: Selection, *, recursive: bool = True) -> list[s
         "field 7 [r].fits",
         "été.fits",
         "masks.fits",
-        "a.masks.fits.fz",
+        "a.masks.txt.fits",
     ],
 )
 def test_an_exposure_is_known_by_its_ending(selection: Selection, name: str) -> None:
@@ -72,7 +72,9 @@ def test_temporary_and_other_names_are_no_exposures(selection: Selection, name: 
     assert not selection.is_exposure(ROOT / name, ROOT)
 
 
-@pytest.mark.parametrize("name", ["a.masks.fits", "a.masks3.fits", "a.masks12.fits"])
+@pytest.mark.parametrize(
+    "name", ["a.masks.fits", "a.masks3.fits", "a.masks12.fits", "a.masks.fits.fz", "a.mask.fits"]
+)
 def test_our_own_masks_are_no_exposures(selection: Selection, name: str) -> None:
     assert not selection.is_exposure(ROOT / name, ROOT)
 

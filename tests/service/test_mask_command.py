@@ -1,0 +1,312 @@
+"""`maximaskd mask`: each option of the two manuals, against the published tool where it has it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from click.testing import CliRunner, Result
+from maximask_and_maxitrack.maximask.maximask import MaxiMask_inference
+
+from model.card import read_card
+from model.vocabulary import CLASSES_2018
+from watcher.cli import main
+
+CARD = read_card("maximask-1.4")
+NAMES = [mask_class.name for mask_class in CARD.classes]
+PRIORS = np.array([mask_class.prior for mask_class in CARD.classes], np.float32)
+THRESHOLDS = np.array([mask_class.threshold for mask_class in CARD.classes], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def sky() -> np.ndarray:
+    """Return a plane with cosmic rays, a dead column and a line."""
+    rng = np.random.default_rng(3)
+    plane = rng.normal(400, 9, (430, 450)).astype(np.float32)
+    for y, x in rng.integers(5, 420, (60, 2)):
+        plane[y : y + 2, x : x + 2] += 1500
+    plane[:, 200] = 0
+    plane[300, :] = 0
+    return plane
+
+
+def write(path: Path, *planes: np.ndarray) -> Path:
+    first, *rest = planes
+    fits.HDUList([fits.PrimaryHDU(first), *map(fits.ImageHDU, rest)]).writeto(path)
+    return path
+
+
+def run(*words: object, status: int = 0) -> Result:
+    result = CliRunner().invoke(main, ["mask", "cpu", *map(str, words)])
+    assert result.exit_code == status, result.output
+    return result
+
+
+def published(path: str, **options: object) -> None:
+    """Run the published tool on a path."""
+    package = Path(sys.modules[MaxiMask_inference.__module__].__file__).parent
+    defaults = {
+        "class_flags": np.ones(14, bool),
+        "priors": PRIORS,
+        "thresholds": THRESHOLDS,
+        "sing_mask": False,
+        "batch_size": 8,
+    }
+    MaxiMask_inference(path, str(package / "model"), **defaults | options).process_all()
+
+
+def agree(ours: Path, theirs: Path, hdu: int = 0) -> None:
+    first, second = fits.getdata(ours, hdu), fits.getdata(theirs, hdu)
+    assert (first.shape, first.dtype.kind) == (second.shape, second.dtype.kind)
+    if first.dtype.kind == "f":
+        # Where two values tie but for rounding, another pixel may win a pooling.
+        assert (np.abs(first - second) < 1e-3).mean() > 0.999
+    else:
+        assert (first == second).mean() > 0.9999
+
+
+def test_a_file_as_the_published_tool_masks_it(home: Path, sky: np.ndarray) -> None:
+    write(home / "a.fits", sky)
+    result = run("--tiles", "reference", "a.fits")
+    assert result.stdout == f"{home / 'a.fits'} -> {home / 'a.masks.fits'}\n"
+    published("a.fits")
+    agree(home / "a.masks.fits", home / "a.mask.fits")
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (("--prior_modif", "False"), {"priors": None}),
+        (("--proba_thresh", "no"), {"thresholds": None}),
+        (("--prior_modif", "0", "--proba_thresh", "F"), {"priors": None, "thresholds": None}),
+        (("--single_mask", "True"), {"sing_mask": True}),
+        (("--format", "bitmask"), {"sing_mask": True}),
+        (("--batch_size", "2"), {"batch_size": 2}),
+    ],
+)
+def test_each_option_does_what_the_published_tool_does(
+    words: tuple[str, ...], options: dict[str, object], home: Path, sky: np.ndarray
+) -> None:
+    write(home / "a.fits", sky)
+    run("--tiles", "reference", *words, "a.fits")
+    published("a.fits", **options)
+    agree(home / "a.masks.fits", home / "a.mask.fits")
+
+
+def test_class_files_of_config_dir_as_the_published_tool_reads_them(
+    home: Path, sky: np.ndarray
+) -> None:
+    write(home / "a.fits", sky)
+    folder = home / "etc"
+    folder.mkdir()
+    flags = np.array([name in {"CR", "DCL"} for name in NAMES])
+    thresholds = np.where(flags, 0.2, 0.9).astype(np.float32)
+    for kind, values in (("flags", flags.astype(int)), ("priors", PRIORS), ("thresh", thresholds)):
+        rows = zip(NAMES, values.tolist(), strict=True)
+        (folder / f"classes.{kind}").write_text("".join(f"{n} {v:.7f}\n" for n, v in rows))
+    run("--tiles", "reference", "--config_dir", folder, "a.fits")
+    published("a.fits", class_flags=flags, thresholds=thresholds)
+    agree(home / "a.masks.fits", home / "a.mask.fits")
+    assert fits.getval(home / "a.masks.fits", "MMTHRESF") == str(folder / "classes.thresh")
+
+
+def test_cubes_lists_single_hdus_and_compressed_files(home: Path, sky: np.ndarray) -> None:
+    write(home / "cube.fits", np.stack([sky, sky[::-1]]))
+    write(home / "channel.fits", sky[::-1])
+    write(home / "two.fits", sky, sky[:, ::-1])
+    fits.writeto(home / "zipped.fits.gz", sky)
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(sky)]).writeto(home / "packed.fits.fz")
+    (home / "all.list").write_text("cube.fits\ntwo.fits[1]\n\nzipped.fits.gz\npacked.fits.fz\n")
+    result = run("--tiles", "reference", "all.list")
+    # The published tool takes a cube's axes in reverse and passes it over: channel by channel then.
+    published("channel.fits")
+    cube = fits.getdata(home / "cube.masks.fits")
+    assert cube.shape == (2, 14, 430, 450)
+    assert (cube[1] == fits.getdata(home / "channel.mask.fits")).mean() > 0.9999
+    published("all.list")
+    for name, theirs, hdu in (
+        ("two.masks1", "two.mask1", 0),
+        ("zipped.masks", "zipped.mask", 0),
+        ("packed.masks", "packed.mask", 1),
+    ):
+        agree(home / f"{name}.fits", home / f"{theirs}.fits", hdu)
+    assert len(result.stdout.splitlines()) == 4
+
+
+def test_a_directory_means_its_exposures_and_not_the_masks(home: Path, sky: np.ndarray) -> None:
+    for name in ("b.fits", "a.fit", "c.mask.fits", "c.masks.fits"):
+        write(home / name, sky[:60, :70])
+    (home / "below").mkdir()
+    write(home / "below" / "d.fits", sky[:60, :70])
+    result = run(home)
+    assert [line.split(" -> ")[0] for line in result.stdout.splitlines()] == [
+        str(home / "a.fit"),
+        str(home / "b.fits"),
+    ]
+
+
+def test_a_bad_file_does_not_stop_the_others(home: Path, sky: np.ndarray) -> None:
+    (home / "bad.fits").write_text("hello")
+    write(home / "blank.fits", np.zeros((50, 50), np.float32))
+    write(home / "good.fits", sky[:60, :70])
+    result = run("bad.fits", "nowhere.fits", "blank.fits", "good.fits", status=1)
+    assert "bad.fits is not FITS" in result.stderr
+    assert "nowhere.fits does not exist: name a file" in result.stderr
+    assert "skipped: " in result.stderr
+    assert "1 masked (0.0 Mpix), 1 skipped, 2 failed" in result.stderr
+    assert result.stdout.startswith(str(home / "good.fits"))
+    assert "Traceback" not in result.output
+
+
+def test_verbose_says_the_rate_of_each_hdu_and_a_pipe_shows_no_bars(
+    home: Path, sky: np.ndarray
+) -> None:
+    write(home / "a.fits", sky[:60, :70], sky[:50, :70])
+    result = subprocess.run(
+        [sys.executable, "-m", "watcher.cli", "mask", "cpu", "-v", "a.fits"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=home,
+        timeout=200,
+    )
+    assert result.stdout == f"{home / 'a.fits'} -> {home / 'a.masks.fits'}\n"
+    for hdu in (0, 1):
+        assert f"masked hdu={hdu} of={home / 'a.fits'} mpix=0.00" in result.stderr
+    assert "mpix_per_s=" in result.stderr
+    assert "1 masked" in result.stderr
+
+
+def test_a_terminal_shows_bars(home: Path, sky: np.ndarray) -> None:
+    write(home / "a.fits", sky[:60, :70])
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "watcher.cli", "mask", "cpu", "a.fits"],
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        cwd=home,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "200"},
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while part := os.read(ours, 65536):
+                shown += part
+        except OSError:
+            pass  # Linux says so when the other end is closed.
+        assert process.wait(200) == 0
+    os.close(ours)
+    assert b"exposures" in shown
+    assert "━".encode() in shown
+    assert b"a.masks.fits" in shown
+
+
+def test_masks_can_go_elsewhere_and_never_over_each_other(home: Path, sky: np.ndarray) -> None:
+    for folder in ("one", "two"):
+        (home / folder).mkdir()
+        write(home / folder / "a.fits", sky[:60, :70])
+    result = run("--output-dir", "out", "one", "two", status=1)
+    assert [path.name for path in (home / "out").iterdir()] == ["a.masks.fits"]
+    assert "would overwrite" in result.stderr
+    assert fits.getval(home / "out" / "a.masks.fits", "MMSOURCE") == "a.fits"
+
+
+@pytest.mark.parametrize("algorithm", ["rice", "gzip"])
+@pytest.mark.parametrize("product", ["masks", "bitmask", "probabilities"])
+def test_masks_can_be_compressed_without_loss(
+    algorithm: str, product: str, home: Path, sky: np.ndarray
+) -> None:
+    write(home / "a.fits", sky[:90, :120], np.stack([sky[:50, :60]] * 2))
+    if (algorithm, product) == ("rice", "probabilities"):
+        message = run("--compress", algorithm, "--format", product, "a.fits", status=1).stderr
+        assert "RICE would round probabilities" in message
+        return
+    run("--format", product, "a.fits")
+    run("--format", product, "--compress", algorithm, "a.fits")
+    with fits.open("a.masks.fits") as plain, fits.open("a.masks.fits.fz", checksum=True) as packed:
+        assert packed[0].data is None
+        for index in (0, 1):
+            np.testing.assert_array_equal(packed[index + 1].data, plain[index].data)
+            assert packed[index + 1].data.dtype == plain[index].data.dtype.newbyteorder("=")
+            assert packed[index + 1].header["MMCLS1"] == "CR"
+        assert packed[0].header["MMKEY"] == packed[1].header["MMKEY"]
+    assert Path("a.masks.fits.fz").stat().st_size < Path("a.masks.fits").stat().st_size
+
+
+def test_hdus_are_chosen_and_others_left_out(home: Path, sky: np.ndarray) -> None:
+    hdus = [fits.ImageHDU(sky[:60, :70], name=name) for name in ("SCI", "MASK")]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(home / "a.fits")
+    run("--hdus", "SCI*", "--others", "drop", "a.fits")
+    with fits.open("a.masks.fits") as masks:
+        assert [hdu.name for hdu in masks] == ["PRIMARY", "SCI"]
+        assert (masks[0].header["MMHDUS"], masks[0].header["MMOTHERS"]) == ("SCI*", "drop")
+    run("--hdus", "SCI", "a.fits")
+    with fits.open("a.masks.fits") as masks:
+        np.testing.assert_array_equal(masks["MASK"].data, hdus[1].data)
+    assert "no image HDU that mask.hdus (DQ) names" in run("--hdus", "DQ", "a.fits").stderr
+
+
+def test_the_planes_of_2018_can_be_asked_for(home: Path, sky: np.ndarray) -> None:
+    write(home / "a.fits", sky)
+    run("--vocabulary", "2018", "a.fits")
+    masks, header = fits.getdata("a.masks.fits", header=True)
+    names = [header[f"MMCLS{number}"] for number in range(1, 15)]
+    assert names == list(CLASSES_2018)
+    planes = dict(zip(names, masks, strict=True))
+    assert planes["BC"][:, 200].mean() > 0.9
+    assert planes["BL"][300].mean() > 0.9
+    assert planes["BC"].sum() < 2 * 430
+    assert planes["BL"].sum() < 2 * 450
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--prior_modif", "perhaps", "a.fits"), "'perhaps' is not a valid boolean"),
+        (("--single_mask", "1", "--proba_thresh", "0", "a.fits"), "--single_mask needs thresholds"),
+        (("--format", "masks", "--single_mask", "1", "a.fits"), "--format masks contradicts"),
+        (("--batch_size", "0", "a.fits"), "0 is not in the range"),
+        ((), "Missing argument 'IM_PATH...'"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(words: tuple[str, ...], sentence: str) -> None:
+    assert sentence in run(*words, status=2).stderr
+
+
+def test_a_preset_that_is_not_there_is_said(home: Path, sky: np.ndarray) -> None:
+    write(home / "a.fits", sky[:60, :70])
+    assert "There is no preset" in run("--net_path", "nowhere", "a.fits", status=1).stderr
+
+
+def test_a_list_says_which_line_is_wrong(home: Path, sky: np.ndarray) -> None:
+    write(home / "a.fits", sky[:60, :70])
+    (home / "some.list").write_text("a.fits\nb.fits\nmore.list\n")
+    result = run("some.list", status=1)
+    assert f"{home / 'some.list'}, line 2: {home / 'b.fits'} does not exist" in result.stderr
+    assert "line 3: a list in a list" in result.stderr
+    assert (home / "a.masks.fits").exists()
+
+
+def test_a_real_exposure_is_masked_once_by_hand_and_not_again(
+    home: Path, real: Callable[[str], Path]
+) -> None:
+    path = home / "ccd.fits"
+    path.write_bytes(real("saao_ste3_a8280271.fits").read_bytes())
+    run("ccd.fits")
+    first = fits.getdata("ccd.masks.fits")
+    assert first[0].sum() > 100
+    run("ccd.fits[0]")
+    np.testing.assert_array_equal(fits.getdata("ccd.masks0.fits"), first)

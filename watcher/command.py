@@ -1,0 +1,62 @@
+"""What all commands share: exit statuses, the option --config, errors as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+
+import click
+import redis
+
+from settings.errors import MaximaskdError
+from worker.connection import ServerUnreachableError
+
+__all__ = ["CONFIG", "ExitCode", "sentences"]
+
+
+class ExitCode(IntEnum):
+    """What the command's exit status says."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 4
+
+
+class _FailedError(click.ClickException):
+    """An error as the user sees it: one sentence, no traceback."""
+
+    exit_code = ExitCode.FAILED
+
+
+class _UnreachableError(click.ClickException):
+    """The server of queue and status does not answer."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings in TOML; without it, the file that MAXIMASKD_CONFIG names.",
+)
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Turn our errors into one sentence and an exit status."""
+    try:
+        yield
+    except ServerUnreachableError as error:
+        raise _UnreachableError(str(error)) from error
+    except MaximaskdError as error:
+        raise _FailedError(str(error)) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise _FailedError(
+            f"{where}{error.strerror or error}: check the place and its rights."
+        ) from error
+    except redis.RedisError as error:
+        raise _UnreachableError(f"The server stopped answering ({error}): see its log.") from error

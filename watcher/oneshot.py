@@ -1,0 +1,196 @@
+"""Masks exposures at once, without queue or server: targets and settings in, mask files out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bars
+
+from model.card import read_card
+from model.engine import Device
+from model.masker import Masker
+from settings.errors import MaximaskdError
+from settings.logs import get_logger
+from settings.sources import Settings
+from watcher.paths import PathError, Target
+from worker.class_files import Configurations
+from worker.identity import exposure_key
+from worker.masking import (
+    MaskedExposure,
+    NothingToMaskError,
+    Progress,
+    SourceClashError,
+    make_job,
+    mask_exposure,
+)
+from worker.preload import DISTRIBUTIONS
+
+__all__ = ["Totals", "mask_all"]
+
+logger = get_logger(__name__)
+
+
+@dataclass
+class Totals:
+    """
+    What became of the exposures of a run.
+
+    Parameters
+    ----------
+    masked, skipped, failed : int
+        How many exposures.
+    mpix : float
+        Millions of pixels masked.
+    """
+
+    masked: int = 0
+    skipped: int = 0
+    failed: int = 0
+    mpix: float = 0.0
+
+
+def mask_all(
+    targets: Iterable[Target | PathError],
+    settings: Settings,
+    device: str,
+    console: Console,
+    complain: Callable[[str], None],
+    *,
+    is_flat: bool = False,
+) -> Totals:
+    """
+    Mask exposures one after the other; a bad one does not stop the others.
+
+    Parameters
+    ----------
+    targets : iterable of Target or PathError
+        The exposures, and what is wrong with the paths that stand for none.
+    settings : Settings
+        The settings.
+    device : str
+        Where the network runs: ``cpu`` or ``gpu``.
+    console : Console
+        Where progress and results are shown; bars only on a terminal.
+    complain : callable
+        Told in one sentence why an exposure was not masked.
+    is_flat : bool, optional
+        Whether all masks go straight into `root.output_root`, whatever root they lie in.
+
+    Returns
+    -------
+    Totals
+        What became of them.
+
+    Raises
+    ------
+    MaximaskdError
+        Where the preset, a class or the device cannot be used: then nothing is masked.
+    """
+    run = _Run(settings, Device(device), is_flat=is_flat)
+    totals = Totals()
+    everything = list(targets)
+    with _bars(console) as bars:
+        of_files = bars.add_task("exposures", total=len(everything)) if bars else None
+        for target in everything:
+            try:
+                if isinstance(target, PathError):
+                    raise target
+                masked = run.mask(target, bars)
+            except NothingToMaskError as error:
+                totals.skipped += 1
+                complain(f"skipped: {error}")
+            except (MaximaskdError, OSError, MemoryError) as error:
+                totals.failed += 1
+                complain(str(error))
+            else:
+                totals.masked += 1
+                totals.mpix += masked.mpix
+                console.print(escape(f"{target} -> {masked.mask}"), soft_wrap=True)
+                for note in masked.notes:
+                    complain(f"{target}: {note}")
+            if bars and of_files is not None:
+                bars.advance(of_files)
+    return totals
+
+
+class _Run:
+    """The loaded network, and which mask files this run has written."""
+
+    def __init__(self, settings: Settings, device: Device, *, is_flat: bool) -> None:
+        self._settings, self._is_flat = settings, is_flat
+        self._configurations = Configurations(settings.mask, read_card(settings.mask.preset))
+        self._versions = {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
+        started = time.monotonic()
+        self._masker = Masker(
+            settings.mask.preset,
+            device=device,
+            threads=settings.worker.threads,
+            batch_size=settings.worker.batch_size,
+        )
+        logger.debug(
+            "loaded preset=%s device=%s engine=%s seconds=%.1f",
+            self._masker.card.name,
+            self._masker.device,
+            self._masker.engine,
+            time.monotonic() - started,
+        )
+        self._written: dict[Path, Target] = {}
+
+    def mask(self, target: Target, bars: Bars | None) -> MaskedExposure:
+        path, settings = target.path, self._settings
+        roots = [root for root in settings.root.directories if path.is_relative_to(root)]
+        root = max(roots, key=lambda root: len(root.parts), default=None)
+        configuration = self._configurations.of(path, root)
+        stat = path.stat()
+        key = exposure_key(
+            root or path.parent,
+            path,
+            size=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+            configuration=configuration.hash,
+            hdu=target.hdu,
+        )
+        job = make_job(
+            path,
+            settings,
+            configuration,
+            card=self._masker.card,
+            hdu=target.hdu,
+            root=None if self._is_flat else root,
+            key=key,
+            versions=self._versions,
+        )
+        other = self._written.setdefault(job.target, target)
+        if other != target:
+            raise SourceClashError(
+                f"The mask of {path} would overwrite {job.target}, which this run made of "
+                f"{other.path}: mask the two into different directories."
+            )
+        logger.debug("masking path=%s hdu=%s class_files=%s", path, target.hdu, job.class_files)
+        of_tiles = bars.add_task(escape(path.name), total=None) if bars else None
+
+        def progress(done: Progress) -> None:
+            if bars and of_tiles is not None:
+                bars.update(of_tiles, total=done.mpix, completed=done.mpix_done)
+
+        try:
+            return mask_exposure(job, self._masker, progress=progress)
+        finally:
+            if bars and of_tiles is not None:
+                bars.remove_task(of_tiles)
+
+
+def _bars(console: Console) -> AbstractContextManager[Bars | None]:
+    """Return bars for exposures and tiles on a terminal, none in a pipe."""
+    if not console.is_terminal:
+        return nullcontext()
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    return Bars(*columns, MofNCompleteColumn(), console=console, transient=True)
