@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 
-__all__ = ["Background", "clean_plane", "estimate_background"]
+__all__ = [
+    "Background",
+    "NormalisedPlane",
+    "clean_plane",
+    "estimate_background",
+    "normalise_plane",
+]
 
 #: Side of a background mesh, in pixels.
 MESH = 200
@@ -129,6 +135,41 @@ class Background:
 
     def _map(self, nodes: NDArray[np.float64], rows: slice, columns: slice) -> NDArray[np.float32]:
         return (self.rows[rows] @ nodes @ self.columns[columns].T).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class NormalisedPlane:
+    """
+    A plane as the networks see it: in units of sigma above its background.
+
+    Parameters
+    ----------
+    clean : ndarray, shape (ny, nx), float32
+        The plane in ADU, as `clean_plane` gives it.
+    background : Background
+        Its background and sigma.
+    """
+
+    clean: NDArray[np.float32]
+    background: Background
+
+
+def normalise_plane(plane: NDArray[np.generic]) -> NormalisedPlane:
+    """
+    Estimate once what every network needs of a plane.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (ny, nx)
+        Pixel values in ADU, any real type; sides of at least 2 pixels. It is not changed.
+
+    Returns
+    -------
+    NormalisedPlane
+        The plane and its background.
+    """
+    clean = clean_plane(plane)
+    return NormalisedPlane(clean, estimate_background(clean))
 
 
 def clean_plane(plane: NDArray[np.generic]) -> NDArray[np.float32]:

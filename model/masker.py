@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.background import clean_plane, estimate_background
+from model.background import NormalisedPlane, normalise_plane
 from model.card import read_card
 from model.engine import Device, Engine
 from model.probability import Recipe, make_recipe
@@ -81,7 +81,7 @@ class Masker:
 
     def __call__(
         self,
-        plane: NDArray[np.generic],
+        plane: NDArray[np.generic] | NormalisedPlane,
         recipe: Recipe | None = None,
         *,
         tiles: TilePlan = TilePlan.WIDE,
@@ -92,8 +92,9 @@ class Masker:
 
         Parameters
         ----------
-        plane : ndarray, shape (ny, nx)
-            Pixel values in ADU, any real type; it is not changed.
+        plane : ndarray, shape (ny, nx), or NormalisedPlane
+            Pixel values in ADU, any real type; it is not changed. Or what `normalise_plane` made
+            of them, where something else needs that too.
         recipe : Recipe, optional
             What to make of the probabilities; masks of all classes with the preset's priors and
             thresholds if not given.
@@ -118,14 +119,9 @@ class Masker:
         A side below 400 pixels is continued by reflection: the network knows no smaller planes. NaN
         count as 0 ADU. Beside the result, memory is bounded by one tile.
         """
-        if plane.ndim != 2 or min(plane.shape) < SHORTEST_SIDE:  # noqa: PLR2004 (y and x)
-            raise PlaneError(
-                f"An array of shape {plane.shape} is no plane: give (ny, nx), both at least "
-                f"{SHORTEST_SIDE} pixels."
-            )
         recipe = recipe or make_recipe(self.card, MaskSettings())
-        clean = clean_plane(plane)
-        background = estimate_background(clean)
+        normalised = plane if isinstance(plane, NormalisedPlane) else _normalised(plane)
+        clean, background = normalised.clean, normalised.background
         ny, nx = clean.shape
         padded = max(ny, SMALLEST_SIDE), max(nx, SMALLEST_SIDE)
         plan = plan_tiles(padded, tiles, most_pixels=self._batch_size * PIXELS_PER_BATCH_UNIT)
@@ -146,6 +142,15 @@ class Masker:
             if progress:
                 progress(n_done / len(plan))
         return recipe.finish(planes)
+
+
+def _normalised(plane: NDArray[np.generic]) -> NormalisedPlane:
+    if plane.ndim != 2 or min(plane.shape) < SHORTEST_SIDE:  # noqa: PLR2004 (y and x)
+        raise PlaneError(
+            f"An array of shape {plane.shape} is no plane: give (ny, nx), both at least "
+            f"{SHORTEST_SIDE} pixels."
+        )
+    return normalise_plane(plane)
 
 
 def _batches(plan: tuple[Tile, ...], most_pixels: int) -> Iterator[tuple[int, list[Tile]]]:

@@ -211,6 +211,15 @@ class MaskSettings(_Concern):
         description="Directory of `classes.flags`, `classes.priors` and `classes.thresh` for all "
         "exposures that have none in their own directory or watched root.",
     )
+    track: bool = Field(
+        False, description="Whether MaxiTrack's probability of a tracking error is noted too."
+    )
+    track_prior: float = Field(
+        0.05, gt=0, lt=1, description="Proportion of exposures expected to have a tracking error."
+    )
+    track_frac: float = Field(
+        1.0, gt=0, le=1, description="Part of an exposure's HDUs that MaxiTrack looks at."
+    )
 
     @model_validator(mode="after")
     def _refuse_what_contradicts_itself(self) -> Self:

@@ -61,6 +61,11 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--others", type=click.Choice(["copy", "drop"]), help="What becomes of other HDUs.")
 @click.option("--compress", type=click.Choice(["none", "rice", "gzip"]), help="Compress the masks.")
+@click.option(
+    "--track", is_flag=True, help="Also give MaxiTrack's probability of a tracking error."
+)
+@click.option("--prior", type=float, help="Prior of a tracking error.  [default: 0.05]")
+@click.option("--frac", type=float, help="Part of the HDUs to look at for one.  [default: 1]")
 @click.option("--output-dir", type=FOLDER, help="Write all mask files into this folder.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is done, and the Mpix/s of each HDU.")
 @CONFIG
@@ -103,6 +108,11 @@ def _flags(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
         mask_flags["hdus"] = options["hdus"]
     if (product := _product(options)) is not None:
         mask_flags["format"] = product
+    for option, setting in (("prior", "track_prior"), ("frac", "track_frac")):
+        if options[option] is not None:
+            mask_flags[setting] = options[option]
+    if options["track"]:
+        mask_flags["track"] = True
     flags: dict[str, dict[str, Any]] = {"mask": mask_flags}
     if options["batch_size"] is not None:
         flags["worker"] = {"batch_size": options["batch_size"]}

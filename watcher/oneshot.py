@@ -17,6 +17,7 @@ from rich.progress import Progress as Bars
 from model.card import read_card
 from model.engine import Device
 from model.masker import Masker
+from model.tracking import Tracker
 from settings.errors import MaximaskdError
 from settings.logs import get_logger
 from settings.sources import Settings
@@ -113,7 +114,8 @@ def mask_all(
             else:
                 totals.masked += 1
                 totals.mpix += masked.mpix
-                console.print(escape(f"{target} -> {masked.mask}"), soft_wrap=True)
+                track = "" if masked.track is None else f" tracking error {masked.track:.4f}"
+                console.print(escape(f"{target} -> {masked.mask}{track}"), soft_wrap=True)
                 for note in masked.notes:
                     complain(f"{target}: {note}")
             if bars and of_files is not None:
@@ -135,6 +137,7 @@ class _Run:
             threads=settings.worker.threads,
             batch_size=settings.worker.batch_size,
         )
+        self._tracker = Tracker() if settings.mask.track else None
         logger.debug(
             "loaded preset=%s device=%s engine=%s seconds=%.1f",
             self._masker.card.name,
@@ -182,7 +185,7 @@ class _Run:
                 bars.update(of_tiles, total=done.mpix, completed=done.mpix_done)
 
         try:
-            return mask_exposure(job, self._masker, progress=progress)
+            return mask_exposure(job, self._masker, tracker=self._tracker, progress=progress)
         finally:
             if bars and of_tiles is not None:
                 bars.remove_task(of_tiles)

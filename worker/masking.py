@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.background import normalise_plane
 from model.card import Card
 from model.probability import Recipe, make_recipe
 from model.tiles import TilePlan
+from model.tracking import aggregate, choose_hdus
 from settings.errors import PermanentError
 from settings.logs import get_logger
 from settings.schema import SettingsTree
@@ -25,6 +27,7 @@ from worker.selection import ALL_HDUS, HduSelection
 
 if TYPE_CHECKING:
     from model.masker import Masker
+    from model.tracking import Tracker
 
 __all__ = [
     "Job",
@@ -87,6 +90,9 @@ class MaskedExposure:
         Part of all pixels that is masked, by class.
     notes : tuple of str
         What a user should know, for example a plane without data.
+    track : float or None
+        Probability that it suffered a tracking error, the mean over its two-dimensional HDUs; None
+        where nobody asked or no plane is large enough.
     """
 
     mask: Path
@@ -94,6 +100,7 @@ class MaskedExposure:
     mpix: float
     fractions: Mapping[str, float]
     notes: tuple[str, ...]
+    track: float | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,8 @@ class Job:
         How the masks are compressed.
     class_files : mapping of str to Path, optional
         The class files that the recipe follows, for the header.
+    track_prior, track_frac : float, optional
+        Proportion of exposures with a tracking error, and part of the HDUs to look at for one.
     """
 
     path: Path
@@ -139,6 +148,8 @@ class Job:
     selection: HduSelection = ALL_HDUS
     compress: Compression = Compression.NONE
     class_files: Mapping[str, Path] = field(default_factory=dict)
+    track_prior: float = 0.05
+    track_frac: float = 1.0
 
 
 def make_job(
@@ -206,11 +217,17 @@ def make_job(
         selection=HduSelection(mask.hdus, copies_others=mask.others == "copy"),
         compress=compress,
         class_files=configuration.files,
+        track_prior=mask.track_prior,
+        track_frac=mask.track_frac,
     )
 
 
 def mask_exposure(
-    job: Job, masker: Masker, *, progress: Callable[[Progress], None] | None = None
+    job: Job,
+    masker: Masker,
+    *,
+    tracker: Tracker | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> MaskedExposure:
     """
     Mask every plane of an exposure and publish the mask file.
@@ -221,6 +238,8 @@ def mask_exposure(
         What is to be masked, and how.
     masker : Masker
         The loaded network.
+    tracker : Tracker, optional
+        The network for tracking errors, where they are asked for.
     progress : callable, optional
         Called as the work goes on; what it raises stops the work, and nothing is published.
 
@@ -250,7 +269,7 @@ def mask_exposure(
     with Exposure(job.path, hdu=job.hdu, selection=job.selection) as exposure:
         if not any(plan.action is HduAction.MASK for plan in exposure.plans):
             raise NothingToMaskError(_why_nothing(job, exposure.plans))
-        work = _Work(job, masker, exposure, progress)
+        work = _Work(job, masker, tracker, exposure, progress)
         with MaskFile(
             job.target, provenance=work.provenance(), recipe=job.recipe, compress=job.compress
         ) as mask_file:
@@ -261,6 +280,8 @@ def mask_exposure(
                     f"{job.path} holds nothing to mask ({work.notes[0]}): check the exposure."
                 )
             exposure.check_unchanged()
+            if work.track is not None:
+                mask_file.note_track(work.track)
             mask_file.publish()
         return work.result()
 
@@ -272,11 +293,15 @@ class _Work:
         self,
         job: Job,
         masker: Masker,
+        tracker: Tracker | None,
         exposure: Exposure,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._job, self._masker, self._exposure = job, masker, exposure
-        self._report = progress
+        self._report, self._tracker = progress, tracker
+        to_mask = [plan.index for plan in exposure.plans if plan.action is HduAction.MASK]
+        self._tracked = choose_hdus(to_mask, job.track_frac, job.key) if tracker else ()
+        self._scores: list[float] = []
         self._n_hdus = sum(plan.action is HduAction.MASK for plan in exposure.plans)
         self._hdus_done = 0
         self._mpix_done = 0.0
@@ -310,8 +335,10 @@ class _Work:
         exposure = self._exposure
         if plan.action is HduAction.MASK:
             started, done = time.monotonic(), self._mpix_done
-            planes, note = self._planes(plan)
-            mask_file.append_masks(planes, exposure.header(plan.index), note=note)
+            planes, scores, note = self._planes(plan)
+            mask_file.append_masks(planes, exposure.header(plan.index), note=note, track=scores)
+            if len(plan.shape) == 2:  # noqa: PLR2004 (the channels of a cube are exposures each)
+                self._scores += scores
             self._hdus_done += 1
             seconds, mpix = time.monotonic() - started, self._mpix_done - done
             logger.debug(
@@ -344,15 +371,23 @@ class _Work:
             mpix=self._mpix_done,
             fractions=fractions,
             notes=tuple(self.notes),
+            track=self.track,
         )
 
-    def _planes(self, plan: HduPlan) -> tuple[NDArray[Any], str]:
-        """Mask the planes of an HDU; a blank one gets empty masks and a note."""
-        results, problems = [], []
+    @property
+    def track(self) -> float | None:
+        """The probability of a tracking error, over what has been masked so far."""
+        return aggregate(self._scores)
+
+    def _planes(self, plan: HduPlan) -> tuple[NDArray[Any], list[float], str]:
+        """Mask the planes of an HDU; a blank one gets empty masks and a note, and no score."""
+        results, scores, problems = [], list[float](), []
         for number, plane in enumerate(self._exposure.planes(plan.index)):
             problem = plane_problem(plane)
             if problem is None:
-                results.append(self._mask(plane))
+                masks, score = self._mask(plane, is_tracked=plan.index in self._tracked)
+                results.append(masks)
+                scores += [] if score is None else [score]
             else:
                 results.append(self._job.recipe.empty(plane.shape))
                 channel = f" channel {number}" if len(plan.shape) > 2 else ""  # noqa: PLR2004
@@ -363,19 +398,27 @@ class _Work:
         self.n_blank += len(problems)
         self.notes += problems
         planes = results[0] if len(plan.shape) == 2 else np.stack(results)  # noqa: PLR2004
-        return planes, "; ".join(problems)
+        return planes, scores, "; ".join(problems)
 
-    def _mask(self, plane: NDArray[np.float32]) -> NDArray[Any]:
+    def _mask(
+        self, plane: NDArray[np.float32], *, is_tracked: bool
+    ) -> tuple[NDArray[Any], float | None]:
         mpix = plane.size / 1e6
         recipe = self._job.recipe
+        normalised = normalise_plane(plane)
         planes = self._masker(
-            plane,
+            normalised,
             recipe,
             tiles=self._job.tiles,
             progress=lambda part: self._tell(part * mpix),
         )
         self._masked += recipe.count(planes)
-        return planes
+        score = None
+        if self._tracker and is_tracked:
+            score = self._tracker(
+                normalised.clean, normalised.background, prior=self._job.track_prior
+            )
+        return planes, score
 
     def _tell(self, mpix_of_plane: float) -> None:
         if self._report:

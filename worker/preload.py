@@ -33,6 +33,7 @@ from worker.status import State, Status
 
 if TYPE_CHECKING:
     from model.masker import Masker
+    from model.tracking import Tracker
 
 __all__ = ["Preloaded", "here", "released", "wants_gpu"]
 
@@ -59,6 +60,8 @@ class Preloaded:
         The settings.
     masker : Masker
         The network, loaded and warmed up.
+    tracker : Tracker or None
+        The network for tracking errors, where the settings ask for them.
     configurations : Configurations
         What decides about the masks of the exposures in each directory.
     status : Status
@@ -71,6 +74,7 @@ class Preloaded:
 
     settings: Settings
     masker: Masker
+    tracker: Tracker | None
     configurations: Configurations
     status: Status
     owner: str
@@ -102,6 +106,7 @@ class Preloaded:
         card = read_card(settings.mask.preset)
         make_recipe(card, settings.mask)
         from model.masker import Masker
+        from model.tracking import Tracker
 
         masker = Masker(
             settings.mask.preset,
@@ -112,6 +117,7 @@ class Preloaded:
         return cls(
             settings=settings,
             masker=masker,
+            tracker=Tracker() if settings.mask.track else None,
             configurations=Configurations(settings.mask, card),
             status=Status(connect(redis_url(settings))),
             owner=owner_name(worker_pid),

@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -223,7 +223,12 @@ class MaskFile:
             self._temporary.unlink(missing_ok=True)
 
     def append_masks(
-        self, planes: NDArray[np.generic], source: fits.Header, *, note: str = ""
+        self,
+        planes: NDArray[np.generic],
+        source: fits.Header,
+        *,
+        note: str = "",
+        track: Sequence[float] = (),
     ) -> None:
         """
         Write the masks of one HDU.
@@ -237,8 +242,12 @@ class MaskFile:
             Header of the HDU that was masked.
         note : str, optional
             What a reader of the masks should know.
+        track : sequence of float, optional
+            Probability of a tracking error of each plane that was looked at for one.
         """
         header = make_header(source, self._provenance, self._recipe, note=note)
+        for number, score in enumerate(track, start=1):
+            header[f"MMTRK{number}"] = (score, "probability of a tracking error, this plane")
         if self._compress is not Compression.NONE and not self._n_hdus:
             self._append(None, make_header(source, self._provenance))
         self._append(planes, header, compress=self._compress)
@@ -268,6 +277,24 @@ class MaskFile:
         with _explained(self._target), self._temporary.open("ab") as file:
             file.write(content)
         self._n_hdus += 1
+
+    def note_track(self, score: float) -> None:
+        """
+        Say in the primary HDU how likely the exposure suffered a tracking error.
+
+        Parameters
+        ----------
+        score : float
+            The probability.
+        """
+        with (
+            _explained(self._target),
+            warnings.catch_warnings(),
+            fits.open(self._temporary, mode="update", memmap=False) as file,
+        ):
+            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+            file[0].header["MMTRACK"] = (score, "probability of a tracking error")
+            file[0].add_checksum()
 
     def publish(self) -> None:
         """Force the file to the disk and give it its name."""

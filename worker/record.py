@@ -108,6 +108,8 @@ class FileRecord:
         The same in millions of pixels.
     fractions : dict of str to float
         Masked fraction of the pixels by class.
+    track : float or None
+        Probability of a tracking error, where it was asked for.
     retry_at, lease_until : float or None
         Seconds since 1970 when a transient failure is due again, and when the lease ends.
     """
@@ -143,6 +145,7 @@ class FileRecord:
     mpix: float | None = None
     mpix_done: float | None = None
     fractions: Mapping[str, float] = field(default_factory=dict)
+    track: float | None = None
     retry_at: float | None = None
     lease_until: float | None = None
     owner: str = ""
@@ -206,6 +209,8 @@ class Event:
         As in the record at that moment.
     attempts : int
         As in the record.
+    track : float or None
+        As in the record.
     ts : str
         When, UTC, ISO 8601 with milliseconds.
     schema : int
@@ -220,6 +225,7 @@ class Event:
     mask: str
     reason: str
     attempts: int
+    track: float | None
     ts: str
     schema: int
 
@@ -242,7 +248,8 @@ class Event:
         """
         known = {name: values.get(name, "") for name in cls.__slots__ if name != "id"}
         numbers = {name: int(known.pop(name) or 0) for name in ("attempts", "schema")}
-        return cls(id=entry_id, **known, **numbers)  # type: ignore[arg-type]
+        track = known.pop("track")
+        return cls(id=entry_id, track=float(track) if track else None, **known, **numbers)  # type: ignore[arg-type]
 
     def as_dict(self) -> dict[str, Any]:
         """
@@ -310,5 +317,5 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
     "fractions": json.loads,
     "class_files": json.loads,
     **dict.fromkeys(("hdu", "attempts", "size", "mtime_ns", "hdus", "hdus_done"), int),
-    **dict.fromkeys(("seconds", "mpix", "mpix_done", "retry_at", "lease_until"), float),
+    **dict.fromkeys(("seconds", "track", "mpix", "mpix_done", "retry_at", "lease_until"), float),
 }

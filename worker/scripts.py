@@ -60,11 +60,11 @@ end
 
 local function emit(of, event)
   local record = redis.call(
-    'HMGET', '{FILE}' .. of, 'night', 'path', 'mask', 'reason', 'attempts')
+    'HMGET', '{FILE}' .. of, 'night', 'path', 'mask', 'reason', 'attempts', 'track')
   redis.call('XADD', '{EVENTS}', 'MAXLEN', '~', {EVENTS_KEPT}, '*',
     'schema', {EVENT_SCHEMA}, 'event', event, 'key', of, 'night', record[1] or '',
     'path', record[2] or '', 'mask', record[3] or '', 'reason', record[4] or '',
-    'attempts', record[5] or 0, 'ts', iso)
+    'attempts', record[5] or 0, 'track', record[6] or '', 'ts', iso)
 end
 
 -- A night without records is no night.

@@ -147,7 +147,9 @@ def _outcome(loaded: Preloaded, lease: Lease, task: _Task) -> tuple[State, dict[
     """Do the work and say how it ended."""
     reporter = _Reporter(loaded, lease, task.key)
     try:
-        masked = mask_exposure(_job(loaded, task), loaded.masker, progress=reporter)
+        masked = mask_exposure(
+            _job(loaded, task), loaded.masker, tracker=loaded.tracker, progress=reporter
+        )
     except Exception as error:  # noqa: BLE001 (no file may stop the night, whatever it raises)
         return _ended_by(error, loaded, task, reporter)
     return State.DONE, _success(masked)
@@ -227,6 +229,7 @@ def _success(masked: MaskedExposure) -> dict[str, Any]:
         "mpix_done": round(masked.mpix, 6),
         "fractions": {name: round(part, 9) for name, part in masked.fractions.items()},
         "reason": " ".join(masked.notes),
+        "track": None if masked.track is None else round(masked.track, 6),
     }
 
 

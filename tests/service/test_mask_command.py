@@ -14,6 +14,7 @@ import pytest
 from astropy.io import fits
 from click.testing import CliRunner, Result
 from maximask_and_maxitrack.maximask.maximask import MaxiMask_inference
+from maximask_and_maxitrack.maxitrack.maxitrack import MaxiTrack_inference
 
 from model.card import read_card
 from model.vocabulary import CLASSES_2018
@@ -310,3 +311,47 @@ def test_a_real_exposure_is_masked_once_by_hand_and_not_again(
     assert first[0].sum() > 100
     run("ccd.fits[0]")
     np.testing.assert_array_equal(fits.getdata("ccd.masks0.fits"), first)
+
+
+def scores(name: str, *, prior: float) -> float:
+    """Return the published tool's probability of a tracking error."""
+    package = Path(sys.modules[MaxiTrack_inference.__module__].__file__).parent
+    MaxiTrack_inference(name, str(package / "model"), prior, 1, 99).process_all()
+    return float(Path("maxitrack.out").read_text().split()[-1])
+
+
+@pytest.mark.parametrize("prior", [0.05, 0.6])
+def test_a_tracking_error_is_as_probable_as_in_the_published_tool(
+    prior: float, home: Path, sky: np.ndarray
+) -> None:
+    trailed = np.random.default_rng(7).normal(400, 9, (420, 830)).astype(np.float32)
+    for y, x in np.random.default_rng(8).integers(20, 380, (50, 2)):
+        trailed[y : y + 3, x : x + 14] += 700
+    write(home / "a.fits", sky, trailed)
+    words = () if prior == 0.05 else ("--prior", prior)
+    result = run("--track", *words, "a.fits")
+    header = fits.getheader("a.masks.fits")
+    expected = scores("a.fits", prior=prior)
+    assert header["MMTRACK"] == pytest.approx(expected, abs=1e-4)
+    assert f" tracking error {header['MMTRACK']:.4f}" in result.stdout
+    with fits.open("a.masks.fits", checksum=True) as masks:
+        each = [hdu.header["MMTRK1"] for hdu in masks]
+        assert np.mean(each) == pytest.approx(header["MMTRACK"])
+        assert masks[0].verify_checksum() == masks[1].verify_checksum() == 1
+
+
+def test_a_fraction_of_the_hdus_can_be_looked_at_for_a_tracking_error(
+    home: Path, sky: np.ndarray
+) -> None:
+    write(home / "a.fits", *[sky[:400, :400]] * 3, sky[:50, :60])
+    run("--track", "--frac", "0.5", "a.fits")
+    with fits.open("a.masks.fits") as masks:
+        assert sum("MMTRK1" in hdu.header for hdu in masks) in {1, 2}
+        assert "MMTRACK" in masks[0].header
+    run("a.fits")
+    assert "MMTRACK" not in fits.getheader("a.masks.fits")
+
+
+@pytest.mark.parametrize("words", [("--prior", "0"), ("--prior", "1"), ("--frac", "0")])
+def test_a_prior_or_fraction_out_of_bounds_is_refused(words: tuple[str, ...]) -> None:
+    assert "Setting mask.track_" in run("--track", *words, "a.fits", status=1).stderr

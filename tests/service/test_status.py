@@ -334,6 +334,8 @@ def test_a_result_is_written_once_and_by_the_owner(status: Status) -> None:
         "started_at": "2026-11-18T11:06:40.000Z",
         "finished_at": "2026-11-18T11:06:43.250Z",
         "seconds": 3.25,
+        "track": None,
+        "class_files": {},
         "fractions": {"CR": 0.25, "HP": 0.0},
         "owner": "a",
         "x": 0,
@@ -458,6 +460,7 @@ def test_events_tell_what_happened_in_order(status: Status) -> None:
         "path": str(PATH),
         "mask": str(mask),
         "reason": "padded",
+        "track": None,
         "attempts": 1,
         "ts": "2026-11-18T11:06:42.000Z",
     }

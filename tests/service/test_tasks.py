@@ -17,6 +17,7 @@ import redis
 from astropy.io import fits
 
 from model.engine import Device
+from model.tracking import Tracker
 from settings.errors import TransientError
 from settings.sources import Settings, load
 from worker import preload, tasks
@@ -84,6 +85,22 @@ def test_a_masked_exposure_is_done(loaded: Preloaded, exposure: Path) -> None:
     assert record.owner == loaded.owner
     assert fits.getval(record.mask, "MMKEY") == KEY
     assert fits.getval(record.mask, "MMTRY") == 1
+
+
+def test_a_tracking_error_is_told_in_record_event_and_header(
+    loaded: Preloaded, exposure: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = np.random.default_rng(1).normal(90, 4, (400, 410)).astype(np.float32)
+    fits.writeto(exposure, plane, overwrite=True)
+    loaded = dataclasses.replace(loaded, tracker=Tracker())
+    monkeypatch.setattr(preload._Process, "preloaded", loaded)
+    claim(loaded, exposure)
+    record = run(loaded, exposure)
+    assert record.track is not None
+    assert 0 <= record.track <= 1
+    assert fits.getval(record.mask, "MMTRACK") == pytest.approx(record.track, abs=1e-6)
+    last = list(loaded.status.events())[-1]
+    assert (last.event, last.track) == ("done", record.track)
 
 
 def test_a_message_that_comes_twice_is_done_once(loaded: Preloaded, exposure: Path) -> None:

@@ -19,7 +19,7 @@ KNOWN: dict[str, Any] = {"size": 2880, "mtime_ns": 7, "configuration": "c" * 16}
 
 def test_a_configuration_has_a_recorded_hash() -> None:
     # Recorded: a change here means that every exposure of every user is masked again.
-    assert configuration_hash(MaskSettings(), SHA) == "479f8b0790d709d0"
+    assert configuration_hash(MaskSettings(), SHA) == "a3164081d50db95c"
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,9 @@ def test_a_configuration_has_a_recorded_hash() -> None:
         {"compress": "rice"},
         {"hdus": ("SCI",)},
         {"others": "drop"},
+        {"track": True},
+        {"track_prior": 0.5},
+        {"track_frac": 0.5},
     ],
 )
 def test_every_mask_setting_changes_the_configuration(changed: dict[str, Any]) -> None:
