@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,17 @@ THRESHOLDS = np.array([mask_class.threshold for mask_class in CARD.classes], np.
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    """Put the log back as it was: the command runs in this process and configures it."""
+    loggers = [logging.getLogger(name) for name in ("", "maximaskd")]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers = handlers
 
 
 @pytest.fixture(scope="module")
