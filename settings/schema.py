@@ -163,8 +163,7 @@ class MaskSettings(_Concern):
     preset: str = Field(
         "maximask-1.4",
         min_length=1,
-        description="The network: the name of a preset in `model/presets`, or the folder of a "
-        "preset, of a 1.x SavedModel, or of a 2018 checkpoint.",
+        description="Name of a preset in `model/presets`, or the path of such a folder.",
     )
     tiles: Literal["wide", "reference"] = Field(
         "wide",
