@@ -13,6 +13,7 @@ __all__ = [
     "STEP",
     "Layer",
     "fine_reach",
+    "layer_shape",
 ]
 
 #: Scales at which the network sees a tile in one piece; at the coarser ones, window by window.
@@ -122,3 +123,22 @@ def fine_reach() -> int:
     scales = [layer.scale for layer in LAYERS if layer.name in names]
     # A convolution reaches one of its own pixels further, a pooling at most one of the finer scale.
     return sum(1 << scale for scale in (*scales, *range(FINE_SCALES)))
+
+
+def layer_shape(layer: Layer) -> tuple[int, int, int, int]:
+    """
+    Return the shape of a layer's kernel before pruning.
+
+    Parameters
+    ----------
+    layer : Layer
+        One of `LAYERS`.
+
+    Returns
+    -------
+    tuple of int
+        Height, width, channels that it reads, filters.
+    """
+    widths = [source.n_filters for source in LAYERS if source.name in layer.sources] or [1]
+    n_channels = sum(widths) if layer is LAYERS[-1] else widths[0]
+    return 3, 3, n_channels, layer.n_filters

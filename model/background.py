@@ -1,8 +1,4 @@
-"""Sky background and noise: a raw plane in, its maps and the normalised plane out.
-
-Follows MaxiMask 1.4.1, which the published weights were trained with, to rounding. Only where that
-divides by zero does this go its own way: a sigma never falls below the floor of `_noise_floor`.
-"""
+"""Sky background and noise of a plane: values at the nodes of a mesh grid in, maps out."""
 
 from __future__ import annotations
 
@@ -12,28 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 
-__all__ = [
-    "Background",
-    "NormalisedPlane",
-    "clean_plane",
-    "estimate_background",
-    "normalise_plane",
-]
+__all__ = ["MESH", "STRIP", "Background", "node_weights"]
 
 #: Side of a background mesh, in pixels.
 MESH = 200
-#: Bounds of the values that the network was trained with, in ADU.
-LOWEST, HIGHEST = -500.0, 80000.0
-#: Clipping bound around the median, in sigma.
-CLIP = 3.0
-#: The mean is the background where clipping left sigma within these parts of what it was.
-UNCROWDED = (0.8, 1.2)
-#: Rounds in which outlying meshes are looked for.
-GRID_ROUNDS = 5
-#: Standard deviation of rounding to whole ADU.
-ROUNDING_SIGMA = 12**-0.5
-#: Part of the plane's typical sigma below which a mesh's sigma is no noise any more.
-SIGMA_FLOOR = 1e-3
 #: Rows of a plane that are worked on at a time: they stay in the processor's cache.
 STRIP = 64
 
@@ -115,7 +93,7 @@ class Background:
         Parameters
         ----------
         plane : ndarray, shape (ny, nx), float32
-            The whole plane, as `clean_plane` gives it.
+            The whole plane in ADU, without NaN.
         rows, columns : slice, optional
             The window; the whole plane if not given.
 
@@ -137,179 +115,25 @@ class Background:
         return (self.rows[rows] @ nodes @ self.columns[columns].T).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class NormalisedPlane:
+def node_weights(side: int, n_meshes: int, first: int) -> NDArray[np.float64]:
     """
-    A plane as the networks see it: in units of sigma above its background.
+    Weigh the nodes of one direction in each pixel.
 
     Parameters
     ----------
-    clean : ndarray, shape (ny, nx), float32
-        The plane in ADU, as `clean_plane` gives it.
-    background : Background
-        Its background and sigma.
-    """
-
-    clean: NDArray[np.float32]
-    background: Background
-
-
-def normalise_plane(plane: NDArray[np.generic]) -> NormalisedPlane:
-    """
-    Estimate once what every network needs of a plane.
-
-    Parameters
-    ----------
-    plane : ndarray, shape (ny, nx)
-        Pixel values in ADU, any real type; sides of at least 2 pixels. It is not changed.
+    side : int
+        Pixels of the plane in this direction.
+    n_meshes : int
+        Meshes in this direction; there is a node in each, and one more at either end.
+    first : int
+        The pixel at which the first mesh starts.
 
     Returns
     -------
-    NormalisedPlane
-        The plane and its background.
+    ndarray, shape (side, n_meshes + 2), float64
+        The cubic spline's weight of each node; the line's where there are too few nodes for it.
+        Beyond the last node, that node counts alone.
     """
-    clean = clean_plane(plane)
-    return NormalisedPlane(clean, estimate_background(clean))
-
-
-def clean_plane(plane: NDArray[np.generic]) -> NDArray[np.float32]:
-    """
-    Bring a raw plane into the range that the network was trained with.
-
-    Parameters
-    ----------
-    plane : ndarray, shape (ny, nx)
-        Pixel values in ADU, any real type.
-
-    Returns
-    -------
-    ndarray, shape (ny, nx), float32
-        A new array: NaN replaced by 0, all else within `LOWEST` and `HIGHEST`.
-    """
-    values = np.array(plane, dtype=np.float32)
-    np.copyto(values, 0, where=np.isnan(values))
-    return np.clip(values, LOWEST, HIGHEST, out=values)
-
-
-def estimate_background(plane: NDArray[np.float32]) -> Background:
-    """
-    Estimate background and sigma from meshes of 200 pixels.
-
-    Parameters
-    ----------
-    plane : ndarray, shape (ny, nx), float32
-        As `clean_plane` gives it; sides of at least 2 pixels.
-
-    Returns
-    -------
-    Background
-        The values at the nodes, and how they are interpolated.
-
-    Notes
-    -----
-    A side below 200 pixels holds one mesh as long as the side. The 3 x 3 median of the mesh grid
-    takes what lies beyond its border for 0, as 1.4.1 does: background and sigma bend down towards
-    the corners of a plane, and the thresholds were tuned with that. A grid of a single row or
-    column is not filtered.
-
-    References
-    ----------
-    MaxiMask 1.4.1; Bertin & Arnouts 1996, A&AS 117, 393, section 3 (mesh and mode estimate).
-    """
-    starts = [_mesh_starts(side) for side in plane.shape]
-    values = np.array(
-        [[_mesh_values(plane[y : y + MESH, x : x + MESH]) for x in starts[1]] for y in starts[0]]
-    )
-    grids = [_smooth_grid(_replace_outliers(values[..., which])) for which in (0, 1)]
-    weights = [
-        _node_weights(side, len(start)) for side, start in zip(plane.shape, starts, strict=True)
-    ]
-    return Background(
-        background=grids[0],
-        sigma=grids[1],
-        rows=weights[0],
-        columns=weights[1],
-        floor=_noise_floor(plane, values[..., 1]),
-    )
-
-
-def _mesh_starts(side: int) -> range:
-    n_meshes = max(side // MESH, 1)
-    first = (side % MESH) // 2 if side >= MESH else 0
-    return range(first, first + n_meshes * MESH, MESH)
-
-
-def _mesh_values(mesh: NDArray[np.float32]) -> tuple[float, float]:
-    """Return background and sigma of one mesh: clipping cuts the ends of its sorted values."""
-    values = np.sort(mesh, axis=None)
-    if values[0] == values[-1] == 0:
-        return 0.0, 1.0
-    first_sigma = sigma = values.std(dtype=np.float64)
-    median = _middle(values)
-    while True:
-        low = np.searchsorted(values, median - CLIP * sigma, side="left")
-        high = np.searchsorted(values, median + CLIP * sigma, side="right")
-        if high - low == values.size:
-            break
-        values = values[low:high]
-        median, sigma = _middle(values), values.std(dtype=np.float64)
-    mean = values.mean(dtype=np.float64)
-    if UNCROWDED[0] * first_sigma < sigma < UNCROWDED[1] * first_sigma:
-        return mean, sigma
-    return 2.5 * median - 1.5 * mean, sigma
-
-
-def _middle(values: NDArray[np.float32]) -> float:
-    half = values.size // 2
-    return float(values[half]) if values.size % 2 else (float(values[half - 1]) + values[half]) / 2
-
-
-def _replace_outliers(grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Replace meshes far from the others by the mean of their valid neighbours."""
-    outlying = np.zeros(grid.shape, bool)
-    for _ in range(GRID_ROUNDS):
-        kept = grid[~outlying]
-        far = ~outlying & (np.abs(grid - np.median(kept)) > CLIP * kept.std())
-        if not far.any():
-            break
-        outlying |= far
-    filled = np.where(outlying, np.nan, grid)
-    while np.isnan(filled).any():
-        # One after the other in raster order: what is filled counts for the next.
-        for y, x in np.argwhere(outlying):
-            window = filled[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
-            valid = window[~np.isnan(window)]
-            if valid.size:
-                filled[y, x] = valid.mean()
-    return filled
-
-
-def _smooth_grid(grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    padded = np.pad(grid, 1, mode="edge")
-    if min(grid.shape) == 1:
-        return padded
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(padded, 1), (3, 3))
-    return np.median(windows, axis=(2, 3))
-
-
-def _node_weights(side: int, n_meshes: int) -> NDArray[np.float64]:
-    """Weights of the nodes, one outside the plane at each end, in each pixel of a side."""
-    nodes = MESH * (np.arange(n_meshes + 2) - 0.5) + (side % MESH) // 2
+    nodes = MESH * (np.arange(n_meshes + 2) - 0.5) + first
     spline = make_interp_spline(nodes, np.eye(nodes.size), k=min(3, nodes.size - 1))
-    return spline(np.arange(side))
-
-
-def _noise_floor(plane: NDArray[np.float32], sigmas: NDArray[np.float64]) -> float:
-    """
-    Return the lowest sigma that can be believed.
-
-    Where nearly all pixels of a mesh have the same whole number, its sigma is 0 or close to it.
-    Then rounding to whole ADU is the noise that remains; for other data, a small part of the usual
-    sigma.
-    """
-    positive = sigmas[sigmas > 0]
-    typical = float(np.median(positive)) if positive.size else 1.0
-    floor = SIGMA_FLOOR * typical
-    if sigmas.min() < ROUNDING_SIGMA and (plane == np.rint(plane)).all():
-        return max(floor, ROUNDING_SIGMA)
-    return floor
+    return spline(np.minimum(np.arange(side), nodes[-1]))

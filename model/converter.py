@@ -6,41 +6,22 @@ import importlib.metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from model.architecture import LAYERS
-from model.card import CARD_NAME, PRESETS, PresetError
+from model.card import PresetError
+from model.preset import CARD_NAME, PRESETS
 from model.prune import prune
-from model.weights import LayerWeights, Weights, check_weights, write_weights
+from model.releases import RELEASE_1_4
+from model.weights import Weights, read_release, write_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["import_maximask", "installed_package", "package_licence", "published_variables"]
+__all__ = ["import_maximask", "installed_package", "package_licence", "published_weights"]
 
 PACKAGE = "maximask"
 VERSION = "1.4.1"
 PRESET = "maximask-1.4"
 WEIGHTS_NAME = "weights.npz"
-_VARIABLES = "maximask_and_maxitrack/maximask/model/variables/variables"
-
-#: Short name, full name, training prior, prior, threshold of MaxiMask 1.4.1, in output order.
-CLASS_TABLE = (
-    ("CR", "cosmic ray", 0.010, 5e-4, 0.43),
-    ("HCL", "hot column or line", 0.009, 1e-5, 0.60),
-    ("DCL", "dead column, line or cluster", 0.036, 1e-4, 0.74),
-    ("HP", "hot pixel", 0.001, 1e-6, 0.43),
-    ("DP", "dead pixel", 0.001, 1e-6, 0.99),
-    ("P", "persistence", 0.010, 1e-3, 0.65),
-    ("TRL", "trail", 0.103, 1e-3, 0.28),
-    ("FR", "residual fringes", 0.126, 1e-3, 0.76),
-    ("NEB", "nebulosity", 0.171, 1e-3, 0.56),
-    ("SAT", "saturated pixel", 0.002, 1e-3, 0.81),
-    ("SP", "diffraction spike", 0.044, 5e-3, 0.54),
-    ("OV", "overscan", 0.118, 5e-3, 0.55),
-    ("BBG", "bright background", 0.126, 0.1, 0.44),
-    ("BG", "background", 0.395, 0.9, 0.27),
-)
+_FOLDER = "maximask_and_maxitrack/maximask/model"
 
 CARD_TEMPLATE = """\
 # Written by `python -m model.weights import-maximask`.
@@ -50,6 +31,7 @@ paper = "Paillassa, Bertin & Bouy 2020, A&A 634, A48, doi:10.1051/0004-6361/2019
 licence = "MIT, Copyright 2018 Maxime Paillassa; see LICENSE in this folder"
 weights = "{weights}"
 sha256 = "{sha256}"
+preprocessing = "{preprocessing}"
 
 # In the order of the network's output.
 """
@@ -84,21 +66,27 @@ def import_maximask(presets: Path = PRESETS) -> Path:
         Where the package is not installed, is another version, or its variables do not fit.
     """
     distribution = installed_package()
-    weights = prune(published_variables())
+    weights = prune(published_weights())
     folder = presets / PRESET
     folder.mkdir(parents=True, exist_ok=True)
-    sha256 = write_weights(weights, folder / WEIGHTS_NAME)
     card = CARD_TEMPLATE.format(
-        preset=PRESET, version=VERSION, weights=WEIGHTS_NAME, sha256=sha256
-    ) + "\n".join(CLASS_TEMPLATE.format(*row) for row in CLASS_TABLE)
+        preset=PRESET,
+        version=VERSION,
+        weights=WEIGHTS_NAME,
+        sha256=write_weights(weights, folder / WEIGHTS_NAME),
+        preprocessing=RELEASE_1_4.preprocessing,
+    ) + "\n".join(
+        CLASS_TEMPLATE.format(row.name, row.full_name, row.training_prior, row.prior, row.threshold)
+        for row in RELEASE_1_4.classes
+    )
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
     (folder / "LICENSE").write_text(package_licence(distribution.files or ()), encoding="utf-8")
     return folder
 
 
-def published_variables() -> Weights:
+def published_weights() -> Weights:
     """
-    Read all variables of the installed package, unpruned.
+    Read the weights of the installed package, unpruned.
 
     Returns
     -------
@@ -110,23 +98,7 @@ def published_variables() -> Weights:
     PresetError
         As `import_maximask`.
     """
-    import tensorflow as tf
-
-    path = str(installed_package().locate_file(_VARIABLES))
-    reader = tf.train.load_checkpoint(path)
-
-    def variable(name: str) -> np.ndarray:
-        key = f"{name}/.ATTRIBUTES/VARIABLE_VALUE"
-        if not reader.has_tensor(key):
-            raise PresetError(f"{path} has no variable {name}: install {PACKAGE} {VERSION} afresh.")
-        return np.asarray(reader.get_tensor(key), np.float32)
-
-    weights = {
-        layer.name: LayerWeights(variable(f"{layer.name}/kernel"), variable(f"{layer.name}/bias"))
-        for layer in LAYERS
-    }
-    check_weights(weights, where=path)
-    return weights
+    return read_release(RELEASE_1_4, Path(str(installed_package().locate_file(_FOLDER))))
 
 
 def installed_package() -> importlib.metadata.Distribution:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.background import NormalisedPlane, normalise_plane
-from model.card import read_card
 from model.engine import Device, Engine
+from model.normalise import NormalisedPlane, normalise_plane
+from model.preset import find_preset
 from model.probability import Recipe, make_recipe
+from model.prune import prune
 from model.tiles import PIXELS_PER_BATCH_UNIT, SMALLEST_SIDE, Tile, TilePlan, plan_tiles
 from model.weights import read_weights
 from settings.errors import PermanentError
@@ -35,7 +36,7 @@ class Masker:
     Parameters
     ----------
     preset : str, optional
-        Name or folder of the preset.
+        Name or folder of the preset, as `find_preset` takes it.
     device : Device, optional
         Where the network runs.
     threads : int, optional
@@ -69,8 +70,9 @@ class Masker:
         threads: int = 0,
         batch_size: int = 8,
     ) -> None:
-        self.card = read_card(preset)
-        self._engine = Engine(read_weights(self.card, preset), device=device, threads=threads)
+        found = find_preset(preset)
+        self.card = found.card
+        self._engine = Engine(prune(read_weights(found)), device=device, threads=threads)
         self._batch_size = batch_size
         self.device = self._engine.device
         self.engine = self._engine.name
@@ -93,8 +95,8 @@ class Masker:
         Parameters
         ----------
         plane : ndarray, shape (ny, nx), or NormalisedPlane
-            Pixel values in ADU, any real type; it is not changed. Or what `normalise_plane` made
-            of them, where something else needs that too.
+            Pixel values in ADU, any real type; it is not changed. Or what `normalise` made of
+            them, where something else needs that too.
         recipe : Recipe, optional
             What to make of the probabilities; masks of all classes with the preset's priors and
             thresholds if not given.
@@ -120,7 +122,7 @@ class Masker:
         count as 0 ADU. Beside the result, memory is bounded by one tile.
         """
         recipe = recipe or make_recipe(self.card, MaskSettings())
-        normalised = plane if isinstance(plane, NormalisedPlane) else _normalised(plane)
+        normalised = plane if isinstance(plane, NormalisedPlane) else self.normalise(plane)
         clean, background = normalised.clean, normalised.background
         ny, nx = clean.shape
         padded = max(ny, SMALLEST_SIDE), max(nx, SMALLEST_SIDE)
@@ -143,14 +145,31 @@ class Masker:
                 progress(n_done / len(plan))
         return recipe.finish(planes)
 
+    def normalise(self, plane: NDArray[np.generic]) -> NormalisedPlane:
+        """
+        Bring a plane into the units that the network was trained with.
 
-def _normalised(plane: NDArray[np.generic]) -> NormalisedPlane:
-    if plane.ndim != 2 or min(plane.shape) < SHORTEST_SIDE:  # noqa: PLR2004 (y and x)
-        raise PlaneError(
-            f"An array of shape {plane.shape} is no plane: give (ny, nx), both at least "
-            f"{SHORTEST_SIDE} pixels."
-        )
-    return normalise_plane(plane)
+        Parameters
+        ----------
+        plane : ndarray, shape (ny, nx)
+            Pixel values in ADU, any real type; it is not changed.
+
+        Returns
+        -------
+        NormalisedPlane
+            What a call needs of it.
+
+        Raises
+        ------
+        PlaneError
+            Where the array is not two-dimensional, or a side is shorter than 2 pixels.
+        """
+        if plane.ndim != 2 or min(plane.shape) < SHORTEST_SIDE:  # noqa: PLR2004 (y and x)
+            raise PlaneError(
+                f"An array of shape {plane.shape} is no plane: give (ny, nx), both at least "
+                f"{SHORTEST_SIDE} pixels."
+            )
+        return normalise_plane(plane, self.card.preprocessing)
 
 
 def _batches(plan: tuple[Tile, ...], most_pixels: int) -> Iterator[tuple[int, list[Tile]]]:

@@ -28,8 +28,9 @@ from pathlib import Path
 
 import numpy as np
 
-from model.card import PRESETS
+from model.checkpoint import read_variables
 from model.converter import VERSION, installed_package, package_licence
+from model.preset import PRESETS
 from model.prune import live_filters
 from model.track_weights import (
     CARD_NAME,
@@ -56,7 +57,7 @@ _VARIABLES = "maximask_and_maxitrack/maxitrack/model/variables/variables"
 _SLOPES = {"conv1": 2, "conv2": 5, "conv3": 8, "conv4": 11, "conv5": 14, "dense1": 17, "dense2": 20}
 
 CARD_TEMPLATE = """\
-# Written by `python -m model.track_weights import-maxitrack`.
+# Written by `python -m model.weights import-maxitrack`.
 name = "{preset}"
 source = "PyPI package maximask {version}, slopes of the convolutions rounded to 2 ** -20"
 paper = "Paillassa, Bertin & Bouy 2020, A&A 634, A48, doi:10.1051/0004-6361/201936345"
@@ -113,10 +114,6 @@ def published_layers() -> TrackWeights:
     PresetError
         As `import_maxitrack`.
     """
-    import tensorflow as tf
-
-    path = str(installed_package().locate_file(_VARIABLES))
-    reader = tf.train.load_checkpoint(path)
     names = {
         f"{name}/{what}": f"{name}/{what}"
         for name in (*CONVOLUTIONS, *DENSE)
@@ -124,8 +121,9 @@ def published_layers() -> TrackWeights:
     }
     names |= {f"{name}/slopes": f"variables/{number}" for name, number in _SLOPES.items()}
     keys = {name: f"{key}/.ATTRIBUTES/VARIABLE_VALUE" for name, key in names.items()}
-    arrays = {name: reader.get_tensor(key) for name, key in keys.items() if reader.has_tensor(key)}
-    return fit_layers(arrays, where=path)
+    path = Path(str(installed_package().locate_file(_VARIABLES)))
+    variables = read_variables(path, dict.fromkeys(keys.values()))
+    return fit_layers({name: variables[key] for name, key in keys.items()}, where=str(path))
 
 
 def prune_track(weights: TrackWeights) -> TrackWeights:

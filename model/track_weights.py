@@ -6,21 +6,16 @@ The file of a preset is a compressed NumPy archive of plain float32 arrays: ``<l
 
 from __future__ import annotations
 
-import hashlib
-import io
-import sys
-import tomllib
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.card import PRESETS, PresetError
-from settings.errors import PermanentError
+from model.archive import Arrays, read_arrays, write_arrays
+from model.card import PresetError
+from model.preset import card_problem, preset_folder, read_fields
 
 __all__ = [
     "BLOCK",
@@ -115,21 +110,12 @@ def read_track_card(preset: str) -> tuple[TrackCard, Path]:
     PresetError
         Where the card is missing or malformed.
     """
-    folders = (PRESETS / preset, Path(preset).expanduser())
-    folder = next((folder for folder in folders if (folder / CARD_NAME).is_file()), None)
-    if folder is None:
-        known = ", ".join(sorted(path.parent.name for path in PRESETS.glob(f"*/{CARD_NAME}")))
-        raise PresetError(
-            f"There is no tracking preset {preset!r}: name one of {known}, or a folder that holds "
-            f"{CARD_NAME}."
-        )
+    folder = preset_folder(preset, CARD_NAME)
     path = folder / CARD_NAME
     try:
-        return TrackCard(**tomllib.loads(path.read_text(encoding="utf-8"))), folder
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as error:
-        raise PresetError(
-            f"The preset's card {path} cannot be used ({error}): restore it from the distribution."
-        ) from error
+        return TrackCard(**read_fields(path)), folder
+    except TypeError as error:
+        raise card_problem(path, error) from error
 
 
 def read_track_weights(card: TrackCard, folder: Path) -> TrackWeights:
@@ -155,21 +141,7 @@ def read_track_weights(card: TrackCard, folder: Path) -> TrackWeights:
         network.
     """
     path = folder / card.weights
-    try:
-        content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != card.sha256:
-            raise PresetError(
-                f"The weights {path} have SHA-256 {digest}, but their card says {card.sha256}: "
-                "restore them from the distribution."
-            )
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = dict(archive)
-    except (OSError, ValueError, TypeError, BadZipFile, zlib.error) as error:
-        raise PresetError(
-            f"The weights {path} cannot be read ({error}): restore them from the distribution."
-        ) from error
-    return fit_layers(arrays, where=str(path))
+    return fit_layers(read_arrays(path, card.sha256), where=str(path))
 
 
 def write_track_weights(weights: TrackWeights, path: Path) -> str:
@@ -194,11 +166,10 @@ def write_track_weights(weights: TrackWeights, path: Path) -> str:
         for what, array in vars(layer).items()
         if array is not None
     }
-    np.savez_compressed(path, allow_pickle=False, **arrays)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return write_arrays(arrays, path, compressed=True)
 
 
-def fit_layers(arrays: Mapping[str, NDArray[np.float32]], *, where: str) -> TrackWeights:
+def fit_layers(arrays: Arrays, *, where: str) -> TrackWeights:
     """
     Make layers of plain arrays, and check that they fit each other and the network.
 
@@ -240,7 +211,7 @@ def fit_layers(arrays: Mapping[str, NDArray[np.float32]], *, where: str) -> Trac
 
 
 def _wanted_shapes(
-    arrays: Mapping[str, NDArray[np.float32]],
+    arrays: Arrays,
 ) -> Iterator[tuple[str, tuple[int | None, ...]]]:
     """Yield each array's name and shape; None where a missing bias leaves the width open."""
     widths = {name: arrays[name].size for name in arrays if name.endswith("/bias")}
@@ -263,36 +234,3 @@ def _alike(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(shape) == len(wanted) and all(
         w in (None, side) for side, w in zip(shape, wanted, strict=True)
     )
-
-
-def main(arguments: list[str]) -> int:
-    """
-    Run ``python -m model.track_weights import-maxitrack``.
-
-    Parameters
-    ----------
-    arguments : list of str
-        The words after the module's name.
-
-    Returns
-    -------
-    int
-        The exit status: 0, 1 where the import failed, 2 where the words are not understood.
-    """
-    if arguments != ["import-maxitrack"]:
-        sys.stderr.write("usage: python -m model.track_weights import-maxitrack\n")
-        return 2
-    # The converter writes with this module's functions, so it is loaded only when it is asked for.
-    from model.track_converter import import_maxitrack
-
-    try:
-        folder = import_maxitrack()
-    except PermanentError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(f"wrote {folder}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,26 +1,35 @@
 """The network's weights: read from a preset and checked, written as plain arrays.
 
 The file of a preset is a NumPy archive of plain arrays, ``<layer>/kernel`` and ``<layer>/bias``.
+The directories of the releases are TensorFlow checkpoints.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.architecture import LAYERS
-from model.card import Card, PresetError, preset_folder
+from model.archive import Arrays, read_arrays, write_arrays
+from model.card import PresetError
+from model.checkpoint import read_variables
+from model.preset import Preset
+from model.releases import Release
 from settings.errors import PermanentError
 
-__all__ = ["LayerWeights", "Weights", "check_weights", "read_weights", "write_weights"]
+__all__ = [
+    "LayerWeights",
+    "Weights",
+    "check_weights",
+    "read_release",
+    "read_weights",
+    "write_weights",
+]
 
 
 @dataclass(frozen=True)
@@ -44,16 +53,14 @@ class LayerWeights:
 Weights = Mapping[str, LayerWeights]
 
 
-def read_weights(card: Card, preset: str) -> Weights:
+def read_weights(preset: Preset) -> Weights:
     """
-    Read a preset's weights, and check them against the card.
+    Read and check the weights of a network.
 
     Parameters
     ----------
-    card : Card
-        The preset's card.
-    preset : str
-        Name or folder of the preset.
+    preset : Preset
+        Where it is. A preset's file is checked against its card.
 
     Returns
     -------
@@ -63,30 +70,51 @@ def read_weights(card: Card, preset: str) -> Weights:
     Raises
     ------
     PresetError
-        Where the file is missing, is not the one that the card describes, or does not fit the
+        Where the weights cannot be read, are not those that the card describes, or do not fit the
         network.
     """
-    path = preset_folder(preset) / card.weights
-    try:
-        content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != card.sha256:
-            raise PresetError(
-                f"The weights {path} have SHA-256 {digest}, but their card says {card.sha256}: "
-                "restore the preset from the distribution."
-            )
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            weights = {
-                layer.name: LayerWeights(
-                    arrays[f"{layer.name}/kernel"], arrays[f"{layer.name}/bias"]
-                )
-                for layer in LAYERS
-            }
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise PresetError(
-            f"The weights {path} cannot be read ({error}): restore them from the distribution."
-        ) from error
-    check_weights(weights, where=str(path))
+    if preset.release is not None:
+        return read_release(preset.release, preset.folder)
+    path = preset.folder / preset.card.weights
+    return _fit_layers(read_arrays(path, preset.card.sha256), where=str(path))
+
+
+def read_release(release: Release, folder: Path) -> Weights:
+    """
+    Read the weights of a release from its own files.
+
+    Parameters
+    ----------
+    release : Release
+        The release.
+    folder : Path
+        Its directory of weights.
+
+    Returns
+    -------
+    Weights
+        All layers with all filters, the rows of the last kernel in our order.
+
+    Raises
+    ------
+    PresetError
+        Where the checkpoint cannot be read, or variables are missing or of another shape.
+    """
+    variables = read_variables(folder / release.data, release.shapes())
+    weights = {
+        layer.name: LayerWeights(*(variables[name] for name in release.variables[layer.name]))
+        for layer in LAYERS
+    }
+    last = LAYERS[-1]
+    parts = dict(
+        zip(
+            release.joined,
+            np.split(weights[last.name].kernel, len(release.joined), axis=2),
+            strict=True,
+        )
+    )
+    kernel = np.concatenate([parts[name] for name in last.sources], axis=2)
+    weights[last.name] = LayerWeights(kernel, weights[last.name].bias)
     return weights
 
 
@@ -110,8 +138,7 @@ def write_weights(weights: Weights, path: Path) -> str:
     for name, layer in weights.items():
         arrays[f"{name}/kernel"] = layer.kernel
         arrays[f"{name}/bias"] = layer.bias
-    np.savez(path, allow_pickle=False, **arrays)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return write_arrays(arrays, path)
 
 
 def check_weights(weights: Weights, *, where: str) -> None:
@@ -148,9 +175,23 @@ def check_weights(weights: Weights, *, where: str) -> None:
         )
 
 
+def _fit_layers(arrays: Arrays, *, where: str) -> Weights:
+    names = [f"{layer.name}/{what}" for layer in LAYERS for what in ("kernel", "bias")]
+    if missing := [name for name in names if name not in arrays]:
+        raise PresetError(
+            f"The weights {where} have no {', '.join(missing)}: restore them from the distribution."
+        )
+    weights = {
+        layer.name: LayerWeights(arrays[f"{layer.name}/kernel"], arrays[f"{layer.name}/bias"])
+        for layer in LAYERS
+    }
+    check_weights(weights, where=where)
+    return weights
+
+
 def main(arguments: list[str]) -> int:
     """
-    Run ``python -m model.weights import-maximask``.
+    Run ``python -m model.weights import-maximask`` or ``import-maxitrack``.
 
     Parameters
     ----------
@@ -162,14 +203,16 @@ def main(arguments: list[str]) -> int:
     int
         The exit status: 0, 1 where the import failed, 2 where the words are not understood.
     """
-    if arguments != ["import-maximask"]:
-        sys.stderr.write("usage: python -m model.weights import-maximask\n")
-        return 2
-    # The converter writes with this module's functions, so it is loaded only when it is asked for.
+    # The converters write with this module's functions, so they are loaded only when asked for.
     from model.converter import import_maximask
+    from model.track_converter import import_maxitrack
 
+    imports = {"import-maximask": import_maximask, "import-maxitrack": import_maxitrack}
+    if len(arguments) != 1 or arguments[0] not in imports:
+        sys.stderr.write("usage: python -m model.weights import-maximask|import-maxitrack\n")
+        return 2
     try:
-        folder = import_maximask()
+        folder = imports[arguments[0]]()
     except PermanentError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -163,7 +163,8 @@ class MaskSettings(_Concern):
     preset: str = Field(
         "maximask-1.4",
         min_length=1,
-        description="Name of a preset in `model/presets`, or the path of such a folder.",
+        description="The network: name of a preset, or path of a preset's folder, of the "
+        "SavedModel directory of MaxiMask 1.x, or of the directory of MaxiMask 2018.",
     )
     tiles: Literal["wide", "reference"] = Field(
         "wide",

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery
 
-from model.card import read_card
+from model.preset import read_card
 from model.probability import make_recipe
 from settings.schema import SettingsTree
 from watcher.intake import Intake

@@ -25,7 +25,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     "--net_path",
     "--net_dir",
     "preset",
-    help="The network: a preset's name or folder.  [default: maximask-1.4]",
+    help="The network: a preset, or a release's own folder.  [default: maximask-1.4]",
 )
 @click.option(
     "--config_dir",

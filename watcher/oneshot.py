@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from model.card import read_card
 from model.engine import Device
 from model.masker import Masker
+from model.preset import read_card
 from model.tracking import Tracker
 from settings.errors import MaximaskdError
 from settings.logs import get_logger

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.background import normalise_plane
-from model.card import Card
+from model.card import Card, Preprocessing
+from model.normalise import normalise_plane
 from model.probability import Recipe, make_recipe
 from model.tiles import TilePlan
 from model.tracking import aggregate, choose_hdus
@@ -405,7 +405,7 @@ class _Work:
     ) -> tuple[NDArray[Any], float | None]:
         mpix = plane.size / 1e6
         recipe = self._job.recipe
-        normalised = normalise_plane(plane)
+        normalised = self._masker.normalise(plane)
         planes = self._masker(
             normalised,
             recipe,
@@ -415,6 +415,9 @@ class _Work:
         self._masked += recipe.count(planes)
         score = None
         if self._tracker and is_tracked:
+            # MaxiTrack knows one preprocessing only, whatever that of the masks is.
+            if self._masker.card.preprocessing is not Preprocessing.V1_4:
+                normalised = normalise_plane(plane)
             score = self._tracker(
                 normalised.clean, normalised.background, prior=self._job.track_prior
             )

@@ -20,8 +20,8 @@ import redis
 from celery import signals
 from celery.worker import state as celery_state
 
-from model.card import read_card
 from model.engine import Device, count_gpus
+from model.preset import read_card
 from model.probability import make_recipe
 from settings.errors import MaximaskdError
 from settings.logs import get_logger

@@ -18,7 +18,7 @@ import tensorflow as tf
 from maximask_and_maxitrack.maximask.maximask import MaxiMask_inference
 from maximask_and_maxitrack.utils import background_est, image_norm
 
-from model.background import clean_plane, estimate_background
+from model.background_1_4 import clean_plane, estimate_background
 from model.card import Card
 from model.engine import Device
 from model.masker import Masker

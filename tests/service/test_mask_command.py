@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,10 @@ from click.testing import CliRunner, Result
 from maximask_and_maxitrack.maximask.maximask import MaxiMask_inference
 from maximask_and_maxitrack.maxitrack.maxitrack import MaxiTrack_inference
 
-from model.card import read_card
+from model.card import Preprocessing
+from model.normalise import normalise_plane
+from model.preset import read_card
+from model.releases import RELEASE_2018
 from model.vocabulary import CLASSES_2018
 from watcher.cli import main
 
@@ -297,6 +301,51 @@ def test_the_planes_of_2018_can_be_asked_for(home: Path, sky: np.ndarray) -> Non
 )
 def test_options_that_cannot_be_meant_are_refused(words: tuple[str, ...], sentence: str) -> None:
     assert sentence in run(*words, status=2).stderr
+
+
+def test_the_network_may_be_the_directory_of_the_published_package(
+    home: Path, sky: np.ndarray
+) -> None:
+    write(home / "a.fits", sky)
+    folder = Path(sys.modules[MaxiMask_inference.__module__].__file__).parent / "model"
+    run("a.fits")
+    ours = fits.getdata("a.masks.fits")
+    run("--net_dir", folder, "a.fits")
+    assert fits.getval("a.masks.fits", "MMPRESET") == "maximask-1.x"
+    assert (fits.getdata("a.masks.fits") == ours).mean() > 0.99999
+
+
+def test_the_network_may_be_the_directory_of_2018(
+    home: Path, sky: np.ndarray, checkpoint_2018: Any
+) -> None:
+    plane = sky[:400, :400]
+    write(home / "a.fits", plane)
+    run("--net_path", checkpoint_2018.folder, "--track", "a.fits")
+    masks, header = fits.getdata("a.masks.fits", header=True)
+    assert [header[f"MMCLS{number}"] for number in range(1, 15)] == list(CLASSES_2018)
+    assert header["MMPRESET"] == "maximask-2018"
+    normalised = normalise_plane(plane, Preprocessing.V2018)
+    tile = normalised.background.normalise(normalised.clean)
+    raw = checkpoint_2018.probabilities(tile[np.newaxis])[0]
+    for one, probability, mask in zip(RELEASE_2018.classes, raw, masks, strict=True):
+        factor = one.training_prior * (1 - one.prior) / ((1 - one.training_prior) * one.prior)
+        shifted = probability / (probability + factor * (1 - probability))
+        assert (mask == (shifted > one.threshold)).mean() > 0.9999
+    track = header["MMTRACK"]
+    run("--track", "a.fits")
+    assert fits.getval("a.masks.fits", "MMTRACK") == track
+
+
+def test_class_files_of_1_4_are_refused_for_the_network_of_2018(
+    home: Path, sky: np.ndarray, checkpoint_2018: Any
+) -> None:
+    write(home / "a.fits", sky[:60, :70])
+    lines = [f"{name} 1" for name in NAMES]
+    (home / "classes.flags").write_text("\n".join(lines))
+    result = run("--net_path", checkpoint_2018.folder, "a.fits", status=1)
+    assert (
+        "classes.flags, line 2: there is no class HCL: expected one of BBG BC BG" in result.stderr
+    )
 
 
 def test_a_preset_that_is_not_there_is_said(home: Path, sky: np.ndarray) -> None:

@@ -15,7 +15,7 @@ import redis
 from astropy.io import fits
 from kombu.exceptions import OperationalError
 
-from model.card import read_card
+from model.preset import read_card
 from model.probability import make_recipe
 from settings.schema import MaskSettings
 from settings.sources import load

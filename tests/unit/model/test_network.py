@@ -14,8 +14,8 @@ import pytest
 import tensorflow as tf
 from astropy.io import fits
 
-from model.background import clean_plane, estimate_background
-from model.converter import published_variables
+from model.background_1_4 import clean_plane, estimate_background
+from model.converter import published_weights
 from model.engine import Device, Engine
 from model.masker import Masker
 from model.tiles import TilePlan, plan_tiles
@@ -27,12 +27,12 @@ TILE = plan_tiles((SIDE, SIDE), TilePlan.REFERENCE)[0]
 PROGRAM = """
 import sys
 import numpy as np
-from model.card import read_card
+from model.preset import find_preset
 from model.engine import Device, Engine
 from model.tiles import TilePlan, plan_tiles
 from model.weights import read_weights
 tile = plan_tiles((400, 400), TilePlan.REFERENCE)[0]
-engine = Engine(read_weights(read_card("maximask-1.4"), "maximask-1.4"), device=Device.CPU)
+engine = Engine(read_weights(find_preset("maximask-1.4")), device=Device.CPU)
 np.save(sys.argv[2], engine(np.load(sys.argv[1]), tile.rows, tile.columns))
 print(engine.name)
 """
@@ -75,7 +75,7 @@ def test_probabilities_are_those_of_the_published_model(
 
 
 def test_pruning_changes_probabilities_by_rounding_alone(masker: Masker, tiles: np.ndarray) -> None:
-    unpruned: Weights = published_variables()
+    unpruned: Weights = published_weights()
     whole = Engine(unpruned, device=Device.CPU)(tiles[:1], TILE.rows, TILE.columns)
     pruned = masker._engine(tiles[:1], TILE.rows, TILE.columns)
     np.testing.assert_allclose(pruned, whole, rtol=0, atol=5e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.card import read_card
+from model.preset import read_card
 from model.probability import ProductFormat, RecipeError, make_recipe, shift_priors
 from settings.schema import MaskSettings
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model.architecture import LAYERS
-from model.card import read_card
-from model.converter import published_variables
+from model.converter import published_weights
+from model.preset import find_preset
 from model.prune import live_filters, prune
 from model.weights import LayerWeights, Weights, read_weights
 
@@ -23,7 +23,7 @@ LIVE = {
 
 @pytest.fixture(scope="module")
 def published() -> Weights:
-    return published_variables()
+    return published_weights()
 
 
 def test_live_filters_of_the_published_weights_are_counted_as_published(published: Weights) -> None:
@@ -41,10 +41,16 @@ def test_pruning_keeps_every_live_filter(published: Weights) -> None:
 
 
 def test_the_preset_holds_the_pruned_published_weights(published: Weights) -> None:
-    preset = read_weights(read_card("maximask-1.4"), "maximask-1.4")
+    preset = read_weights(find_preset("maximask-1.4"))
     for name, layer in prune(published).items():
         np.testing.assert_array_equal(preset[name].kernel, layer.kernel)
         np.testing.assert_array_equal(preset[name].bias, layer.bias)
+
+
+def test_pruning_what_is_pruned_changes_nothing() -> None:
+    preset = read_weights(find_preset("maximask-1.4"))
+    for name, layer in prune(preset).items():
+        np.testing.assert_array_equal(preset[name].kernel, layer.kernel)
 
 
 def test_a_filter_lives_by_its_kernel_or_by_its_bias() -> None:

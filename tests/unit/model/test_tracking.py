@@ -17,20 +17,21 @@ from astropy.io import fits
 from maximask_and_maxitrack.maxitrack.maxitrack import MaxiTrack_inference
 
 from model import converter
-from model.background import clean_plane, estimate_background
-from model.card import PRESETS, PresetError
+from model.background_1_4 import clean_plane, estimate_background
+from model.card import PresetError
+from model.preset import PRESETS
 from model.track_converter import SLOPE_STEP, import_maxitrack, prune_track, published_layers
 from model.track_weights import (
     CONVOLUTIONS,
     TrackLayer,
     TrackWeights,
     fit_layers,
-    main,
     read_track_card,
     read_track_weights,
     write_track_weights,
 )
 from model.tracking import BLOCK, Tracker, aggregate, blocks, choose_hdus
+from model.weights import main
 
 PRESET = "maxitrack-1.4"
 REAL = (
@@ -248,7 +249,7 @@ def test_damaged_weights_are_refused_by_their_checksum(preset: Path) -> None:
     with (preset / "weights.npz").open("r+b") as file:
         file.seek(1000)
         file.write(b"damage")
-    with pytest.raises(PresetError, match=r"weights\.npz have SHA-256 .* restore them"):
+    with pytest.raises(PresetError, match=r"weights\.npz have SHA-256 .* restore the preset"):
         Tracker(str(preset))
 
 
@@ -275,7 +276,7 @@ def test_missing_and_misshapen_arrays_are_all_listed(preset: Path, layers: Track
 
 
 def test_a_missing_preset_and_a_broken_card_are_named(preset: Path) -> None:
-    with pytest.raises(PresetError, match=r"no tracking preset 'nothing': name one of maxitrack"):
+    with pytest.raises(PresetError, match=r"no preset 'nothing': name one of maxitrack"):
         read_track_card("nothing")
     (preset / "track.toml").write_text('name = "x"\n')
     with pytest.raises(PresetError, match=r"track\.toml cannot be used"):

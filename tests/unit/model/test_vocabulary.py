@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.card import read_card
+from model.preset import read_card
 from model.probability import RecipeError, make_recipe
 from model.vocabulary import CLASSES_2018, Combine, Direction, pixels_along, values_for_1_4
 from settings.schema import MaskSettings

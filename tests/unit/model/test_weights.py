@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from model import converter
-from model.card import PRESETS, PresetError, preset_folder, read_card
+from model.card import PresetError
+from model.preset import PRESETS, find_preset, read_card
 from model.weights import LayerWeights, check_weights, main, read_weights, write_weights
 
 PRESET = "maximask-1.4"
@@ -19,14 +20,14 @@ PRESET = "maximask-1.4"
 @pytest.fixture
 def preset(tmp_path: Path) -> Path:
     folder = tmp_path / "mine"
-    shutil.copytree(preset_folder(PRESET), folder)
+    shutil.copytree(PRESETS / PRESET, folder)
     return folder
 
 
 def test_a_preset_may_be_a_folder(preset: Path) -> None:
-    card = read_card(str(preset))
-    assert card.classes == read_card(PRESET).classes
-    assert set(read_weights(card, str(preset))) >= {"conv1", "final_conv"}
+    found = find_preset(str(preset))
+    assert found.card.classes == read_card(PRESET).classes
+    assert set(read_weights(found)) >= {"conv1", "final_conv"}
 
 
 def test_damaged_weights_are_refused_by_their_checksum(preset: Path) -> None:
@@ -34,20 +35,21 @@ def test_damaged_weights_are_refused_by_their_checksum(preset: Path) -> None:
         file.seek(1000)
         file.write(b"x")
     with pytest.raises(PresetError, match=r"weights\.npz have SHA-256 .* restore the preset"):
-        read_weights(read_card(str(preset)), str(preset))
+        read_weights(find_preset(str(preset)))
 
 
 def test_weights_without_a_layer_are_refused(preset: Path) -> None:
-    weights = dict(read_weights(read_card(PRESET), PRESET))
+    weights = dict(read_weights(find_preset(PRESET)))
     del weights["upconv2"]
     digest = write_weights(weights, preset / "weights.npz")
-    card = dataclasses.replace(read_card(str(preset)), sha256=digest)
-    with pytest.raises(PresetError, match="upconv2"):
-        read_weights(card, str(preset))
+    found = find_preset(str(preset))
+    found = dataclasses.replace(found, card=dataclasses.replace(found.card, sha256=digest))
+    with pytest.raises(PresetError, match="no upconv2/kernel, upconv2/bias: restore"):
+        read_weights(found)
 
 
 def test_every_layer_of_a_wrong_shape_is_listed() -> None:
-    weights = dict(read_weights(read_card(PRESET), PRESET))
+    weights = dict(read_weights(find_preset(PRESET)))
     for name in ("conv2", "final_conv"):
         layer = weights[name]
         weights[name] = LayerWeights(layer.kernel[:, :, 1:], layer.bias)
@@ -56,18 +58,18 @@ def test_every_layer_of_a_wrong_shape_is_listed() -> None:
 
 
 def test_weights_are_plain_arrays_without_pickle() -> None:
-    with np.load(preset_folder(PRESET) / "weights.npz", allow_pickle=False) as arrays:
+    with np.load(PRESETS / PRESET / "weights.npz", allow_pickle=False) as arrays:
         assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
 
 
 def test_the_same_weights_are_written_as_the_same_bytes(tmp_path: Path) -> None:
-    weights = read_weights(read_card(PRESET), PRESET)
+    weights = read_weights(find_preset(PRESET))
     assert write_weights(weights, tmp_path / "again.npz") == read_card(PRESET).sha256
 
 
 def test_a_missing_preset_is_named_with_those_that_exist() -> None:
     with pytest.raises(PresetError, match=r"no preset 'nothing': name one of maximask-1\.4"):
-        preset_folder("nothing")
+        find_preset("nothing")
 
 
 def test_a_card_with_a_missing_field_is_refused(preset: Path) -> None:

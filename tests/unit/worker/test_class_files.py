@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model.card import read_card
+from model.preset import read_card
 from model.probability import make_recipe
 from model.vocabulary import CLASSES_2018
 from settings.schema import MaskSettings

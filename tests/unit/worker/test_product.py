@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from model.card import read_card
+from model.preset import read_card
 from model.probability import Recipe, make_recipe
 from settings.schema import MaskSettings
 from worker.header import Provenance

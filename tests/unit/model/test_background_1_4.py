@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 from maximask_and_maxitrack.utils import background_est
 
-from model.background import HIGHEST, LOWEST, ROUNDING_SIGMA, clean_plane, estimate_background
+from model.background_1_4 import HIGHEST, LOWEST, ROUNDING_SIGMA, clean_plane, estimate_background
 
 PLANES = [
     ("saao_ste3_a8280271.fits", 0),
