@@ -1,15 +1,22 @@
-"""What every test may use: real exposures, where they are at hand; a checkpoint as of 2018."""
+"""What every test may use: real exposures, mask files of known pixels, a checkpoint of 2018."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
+
+from model.card import read_card
+from model.probability import make_recipe
+from settings.schema import MaskSettings
+from worker.header import Provenance
+from worker.product import Compression, MaskFile
 
 REAL_EXPOSURES = Path(
     os.environ.get("REAL_EXPOSURES", Path(__file__).parents[2] / "shared" / "real")
@@ -124,3 +131,48 @@ def _network_2018(v1: Any, images: Any, rng: np.random.Generator) -> Any:
     b1 = layers(unpool(u2, a1), ("w2u_1", 14))
     scores = convolve(tf.concat([u1, b1, b2, b3, b4], -1), "wf", 14)
     return tf.sigmoid(scores)
+
+
+@pytest.fixture(scope="session")
+def write_masks() -> Callable[..., None]:
+    """Return a function that writes a mask file of known probabilities, without a network."""
+    card = read_card("maximask-1.4")
+
+    def write(
+        target: Path,
+        probabilities: Mapping[int, np.ndarray],
+        *,
+        headers: Mapping[int, fits.Header] | None = None,
+        compress: Compression = Compression.NONE,
+        **wishes: object,
+    ) -> None:
+        """Write the masks of HDUs by their numbers, of shape (14, ny, nx), a cube's before that."""
+        recipe = make_recipe(card, MaskSettings(**wishes))
+        provenance = Provenance(
+            key="k" * 32,
+            configuration="c" * 16,
+            preset=card.name,
+            preset_sha256=card.sha256,
+            source=target.name.replace(".masks", ""),
+            source_sha256="5" * 64,
+            device="cpu",
+            engine="none",
+            tiles="wide",
+            attempt=1,
+            versions={"maximaskd": "0.1.0"},
+        )
+        with MaskFile(target, provenance=provenance, recipe=recipe, compress=compress) as mask_file:
+            for number, values in probabilities.items():
+                header = (headers or {}).get(number, fits.Header())
+                if not values.size:
+                    mask_file.append_header(header)
+                    continue
+                planes = [
+                    recipe.finish(recipe.by_tile(one))
+                    for one in values.astype(np.float32).reshape(-1, *values.shape[-3:])
+                ]
+                stacked = planes[0] if values.ndim == 3 else np.stack(planes)
+                mask_file.append_masks(stacked, header, hdu=number)
+            mask_file.publish()
+
+    return write

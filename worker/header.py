@@ -96,7 +96,12 @@ class Provenance:
 
 
 def make_header(
-    source: fits.Header, provenance: Provenance, recipe: Recipe | None = None, *, note: str = ""
+    source: fits.Header,
+    provenance: Provenance,
+    recipe: Recipe | None = None,
+    *,
+    hdu: int | None = None,
+    note: str = "",
 ) -> fits.Header:
     """
     Make the header of an HDU of a mask file.
@@ -109,6 +114,8 @@ def make_header(
         Where the mask file comes from.
     recipe : Recipe, optional
         What the planes are; not given where the HDU has none.
+    hdu : int, optional
+        Number of the HDU in the exposure; its masks can stand elsewhere in the mask file.
     note : str, optional
         What a reader of the masks should know.
 
@@ -119,6 +126,8 @@ def make_header(
     """
     header = _kept(source)
     header.extend(_provenance_cards(provenance), end=True)
+    if hdu is not None:
+        header["MMHDU"] = (hdu, "number of this HDU in the exposure")
     if recipe is not None:
         header.extend(_plane_cards(recipe), end=True)
     if note:
@@ -236,8 +245,8 @@ def _plane_cards(recipe: Recipe) -> Iterator[tuple[str, Any, str]]:
         yield f"MMCLS{number}", mask_class.name, mask_class.full_name
         if plane.prior is not None:
             yield f"MMPRI{number}", plane.prior, f"prior of {mask_class.name}"
-        if recipe.format.value != "probabilities":
-            yield f"MMTHR{number}", plane.threshold, f"threshold of {mask_class.name}"
+        # Probabilities are not cut there, but who does so later needs to know where.
+        yield f"MMTHR{number}", plane.threshold, f"threshold of {mask_class.name}"
         if is_bitmask and mask_class.bit:
             bit = mask_class.bit.bit_length() - 1
             yield f"MP_{mask_class.name}", bit, f"bit of {mask_class.full_name}"

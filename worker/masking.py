@@ -336,7 +336,9 @@ class _Work:
         if plan.action is HduAction.MASK:
             started, done = time.monotonic(), self._mpix_done
             planes, scores, note = self._planes(plan)
-            mask_file.append_masks(planes, exposure.header(plan.index), note=note, track=scores)
+            mask_file.append_masks(
+                planes, exposure.header(plan.index), hdu=plan.index, note=note, track=scores
+            )
             if len(plan.shape) == 2:  # noqa: PLR2004 (the channels of a cube are exposures each)
                 self._scores += scores
             self._hdus_done += 1

@@ -227,6 +227,7 @@ class MaskFile:
         planes: NDArray[np.generic],
         source: fits.Header,
         *,
+        hdu: int | None = None,
         note: str = "",
         track: Sequence[float] = (),
     ) -> None:
@@ -240,12 +241,14 @@ class MaskFile:
             for a bit mask.
         source : astropy.io.fits.Header
             Header of the HDU that was masked.
+        hdu : int, optional
+            Its number in the exposure.
         note : str, optional
             What a reader of the masks should know.
         track : sequence of float, optional
             Probability of a tracking error of each plane that was looked at for one.
         """
-        header = make_header(source, self._provenance, self._recipe, note=note)
+        header = make_header(source, self._provenance, self._recipe, hdu=hdu, note=note)
         for number, score in enumerate(track, start=1):
             header[f"MMTRK{number}"] = (score, "probability of a tracking error, this plane")
         if self._compress is not Compression.NONE and not self._n_hdus:

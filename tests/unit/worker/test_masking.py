@@ -58,6 +58,7 @@ def test_a_mosaic_keeps_its_structure(masker: Masker, mosaic: Path) -> None:
     masked = mask_exposure(the_job, masker, progress=steps.append)
     with fits.open(mosaic) as source, fits.open(masked.mask, checksum=True) as masks:
         assert [hdu.name for hdu in masks] == [hdu.name for hdu in source]
+        assert [hdu.header.get("MMHDU") for hdu in masks] == [None, 1, None, 3]
         for index in (1, 3):
             np.testing.assert_array_equal(masks[index].data, masker(source[index].data))
         assert masks["CAT"].data["NAME"].tolist() == ["alpha", "beta"]
@@ -75,7 +76,7 @@ def test_one_hdu_has_its_masks_in_the_primary_hdu(masker: Masker, mosaic: Path) 
     assert masked.mask.name == "mosaic.masks3.fits"
     with fits.open(masked.mask) as masks, fits.open(mosaic) as source:
         assert len(masks) == 1
-        assert masks[0].header["EXTNAME"] == "CCD2"
+        assert (masks[0].header["EXTNAME"], masks[0].header["MMHDU"]) == ("CCD2", 3)
         np.testing.assert_array_equal(masks[0].data, masker(source[3].data))
 
 

@@ -19,6 +19,7 @@ from settings.schema import MaskSettings
 from worker.header import Provenance
 from worker.product import (
     STALE_S,
+    Compression,
     MaskFile,
     MaskFileError,
     MaskFileUnwritableError,
@@ -56,7 +57,7 @@ def write(target: Path, mosaic: Path, *, recipe: Recipe = RECIPE) -> None:
         MaskFile(target, provenance=provenance(), recipe=recipe) as mask_file,
     ):
         mask_file.append_header(source[0].header)
-        mask_file.append_masks(MASKS, source[1].header, note="HDU 1: ü is odd")
+        mask_file.append_masks(MASKS, source[1].header, hdu=1, note="HDU 1: ü is odd")
         mask_file.publish()
 
 
@@ -122,6 +123,7 @@ def test_the_header_says_what_was_done(mosaic: Path, tmp_path: Path) -> None:
         assert header["MMTRY"] == 2
         assert header["MMVNUMPY"] == np.__version__
         assert header["MMDATE"].startswith("20")
+    assert header["MMHDU"] == 1
     assert header["MMFORMAT"] == "masks"
     assert header["MMPRIOR"] is True
     for number, mask_class in enumerate(CARD.classes, start=1):
@@ -132,18 +134,31 @@ def test_the_header_says_what_was_done(mosaic: Path, tmp_path: Path) -> None:
     assert header["MMNOTE"] == "HDU 1: \\xfc is odd"
 
 
-def test_a_bit_mask_names_its_bits(tmp_path: Path) -> None:
-    recipe = make_recipe(CARD, MaskSettings(format="bitmask"))
+@pytest.mark.parametrize("compress", Compression)
+@pytest.mark.parametrize(
+    ("vocabulary", "names"),
+    [
+        ("preset", "CR HCL DCL HP DP P TRL FR NEB SAT SP OV BBG"),
+        ("2018", "CR HC BC BL HP BP P STL FR NEB SAT SP BBG"),
+    ],
+)
+def test_every_hdu_with_a_bit_mask_names_its_bits(
+    vocabulary: str, names: str, compress: Compression, tmp_path: Path
+) -> None:
+    recipe = make_recipe(CARD, MaskSettings(format="bitmask", vocabulary=vocabulary))
     target = tmp_path / "a.masks.fits"
-    with MaskFile(target, provenance=provenance(), recipe=recipe) as mask_file:
-        mask_file.append_masks(np.ones((9, 9), np.int16), fits.Header())
+    older = fits.Header({"MP_OLD": 3, "EXTNAME": "CCD"})
+    with MaskFile(target, provenance=provenance(), recipe=recipe, compress=compress) as mask_file:
+        for hdu in range(3):
+            mask_file.append_masks(np.ones((9, 9), np.int16), older, hdu=hdu)
         mask_file.publish()
-    header = fits.getheader(target)
-    assert (header["MP_CR"], header["MP_BBG"]) == (0, 12)
-    assert "MP_BG" not in header
+    expected = {f"MP_{name}": bit for bit, name in enumerate(names.split())}
+    with fits.open(target) as masks:
+        found = [dict(hdu.header["MP_*"]) for hdu in masks if hdu.data is not None]
+    assert found == [expected] * 3
 
 
-def test_probabilities_have_no_threshold(tmp_path: Path) -> None:
+def test_probabilities_state_the_thresholds_that_they_were_not_cut_at(tmp_path: Path) -> None:
     wishes = MaskSettings(format="probabilities", prior_modif=False, classes=("CR",))
     target = tmp_path / "a.masks.fits"
     recipe = make_recipe(CARD, wishes)
@@ -153,7 +168,7 @@ def test_probabilities_have_no_threshold(tmp_path: Path) -> None:
     header = fits.getheader(target)
     assert header["MMPRIOR"] is False
     assert header["MMCLS1"] == "CR"
-    assert "MMTHR1" not in header
+    assert header["MMTHR1"] == CARD.classes[0].threshold
     assert "MMPRI1" not in header
 
 
