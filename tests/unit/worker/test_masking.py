@@ -23,6 +23,7 @@ from worker.masking import (
     SourceClashError,
     mask_exposure,
 )
+from worker.pixel_mask import read_pixel_mask
 from worker.product import mask_path, read_key
 
 WriteImage = Callable[..., Path]
@@ -103,6 +104,26 @@ def test_a_bit_mask_and_probabilities_can_be_asked_for(masker: Masker, image: Wr
     assert planes.shape == (2, 60, 50)
     assert 0 <= planes.min() <= planes.max() <= 1
     assert set(probabilities.fractions) == {"CR", "BG"}
+
+
+def test_a_pixel_mask_is_the_same_from_every_format(masker: Masker, mosaic: Path) -> None:
+    expected = {}
+    with fits.open(mosaic, mode="update") as source:
+        for hdu in (1, 3):
+            source[hdu].data[10:12, 8:14] += 3000
+            source[hdu].data[:, 30] -= 900
+            expected[hdu] = masker(source[hdu].data)[[0, 2]].any(axis=0)
+            assert expected[hdu][11, 10]
+            assert expected[hdu][30, 30]
+            assert not expected[hdu][40, 20]
+    for product_format in ("masks", "probabilities", "bitmask"):
+        for hdu in (None, 3):
+            masked = mask_exposure(job(masker, mosaic, hdu=hdu, format=product_format), masker)
+            for name, number in (("CCD1", 1), ("CCD2", 3))[hdu is not None :]:
+                mask = read_pixel_mask(masked.mask, classes=("CR", "DCL"), hdu=number)
+                np.testing.assert_array_equal(mask, expected[number])
+                again = read_pixel_mask(masked.mask, classes=("CR", "DCL"), hdu=name)
+                np.testing.assert_array_equal(again, expected[number])
 
 
 @pytest.mark.parametrize(
