@@ -87,6 +87,7 @@ class Masker:
         recipe: Recipe | None = None,
         *,
         tiles: TilePlan = TilePlan.WIDE,
+        batch_size: int | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[Any]:
         """
@@ -102,6 +103,9 @@ class Masker:
             thresholds if not given.
         tiles : TilePlan, optional
             How the plane is cut.
+        batch_size : int, optional
+            How much passes through the network at once, for this plane; as the masker was made
+            if not given.
         progress : callable, optional
             Called after each batch of tiles with the part of the plane that is done, 0 to 1.
 
@@ -126,10 +130,11 @@ class Masker:
         clean, background = normalised.clean, normalised.background
         ny, nx = clean.shape
         padded = max(ny, SMALLEST_SIDE), max(nx, SMALLEST_SIDE)
-        plan = plan_tiles(padded, tiles, most_pixels=self._batch_size * PIXELS_PER_BATCH_UNIT)
+        batch_size = batch_size or self._batch_size
+        plan = plan_tiles(padded, tiles, most_pixels=batch_size * PIXELS_PER_BATCH_UNIT)
         by_tile = recipe.by_tile
         planes = by_tile.empty((ny, nx))
-        for n_done, batch in _batches(plan, self._batch_size * SMALLEST_SIDE**2):
+        for n_done, batch in _batches(plan, batch_size * SMALLEST_SIDE**2):
             windows = [
                 _fill(
                     background.normalise(clean, tile.rows.window, tile.columns.window), tile.shape

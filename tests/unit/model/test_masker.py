@@ -49,6 +49,14 @@ def test_a_small_batch_gives_what_a_large_one_gives(masker: Masker) -> None:
     assert agreement(one_by_one, reference) > 0.99999
 
 
+def test_one_call_can_have_a_batch_size_of_its_own(masker: Masker) -> None:
+    sky = np.random.default_rng(6).normal(200, 8, (500, 620))
+    steps: list[float] = []
+    for batch_size in (2, None):
+        masker(sky, tiles=TilePlan.REFERENCE, batch_size=batch_size, progress=steps.append)
+    assert steps == [1 / 3, 2 / 3, 1, 1]
+
+
 def test_progress_rises_to_one(masker: Masker, plane: np.ndarray) -> None:
     steps: list[float] = []
     masker(plane, tiles=TilePlan.REFERENCE, progress=steps.append)
