@@ -50,7 +50,9 @@ class Board:
         """
         return next(iter(self._read([key])), None)
 
-    def current(self, path: Path) -> FileRecord | None:
+    def current(
+        self, path: Path, *, hdu: int | None = None, output_dir: Path | None = None
+    ) -> FileRecord | None:
         """
         Read the record of the present version of a file.
 
@@ -58,13 +60,18 @@ class Board:
         ----------
         path : Path
             The file.
+        hdu : int, optional
+            The one HDU that was asked for; the whole file if not given.
+        output_dir : Path, optional
+            The directory that was named for its mask.
 
         Returns
         -------
         FileRecord or None
             The record; None where there is none.
         """
-        flat = self._current(args=["", 0, "", path_hash(path)])
+        pointer = path_hash(path, hdu=hdu, output_dir=output_dir)
+        flat = self._current(args=["", 0, "", pointer])
         values = dict(zip(flat[::2], flat[1::2], strict=True))
         return FileRecord.from_redis(values) if values else None
 

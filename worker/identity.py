@@ -52,7 +52,14 @@ def configuration_hash(
 
 
 def exposure_key(
-    root: Path, path: Path, *, size: int, mtime_ns: int, configuration: str, hdu: int | None = None
+    root: Path,
+    path: Path,
+    *,
+    size: int,
+    mtime_ns: int,
+    configuration: str,
+    hdu: int | None = None,
+    output_dir: Path | None = None,
 ) -> str:
     """
     Return the key of one version of one exposure under one configuration.
@@ -71,13 +78,17 @@ def exposure_key(
         What `configuration_hash` returned.
     hdu : int, optional
         The one HDU that is asked for (`file.fits[N]`); without it, the whole file.
+    output_dir : Path, optional
+        Directory that was named for this one mask; without it, where the settings put it.
 
     Returns
     -------
     str
         32 hexadecimal digits, which are also the id of the Celery task.
     """
-    return _digest([*_place(root, path), size, mtime_ns, configuration, hdu])[:KEY_DIGITS]
+    elsewhere = [] if output_dir is None else [str(output_dir)]
+    parts = [*_place(root, path), size, mtime_ns, configuration, hdu, *elsewhere]
+    return _digest(parts)[:KEY_DIGITS]
 
 
 def arrival_key(root: Path, path: Path) -> str:
@@ -99,21 +110,33 @@ def arrival_key(root: Path, path: Path) -> str:
     return ARRIVAL_PREFIX + _digest(_place(root, path))[:KEY_DIGITS]
 
 
-def path_hash(path: Path | str) -> str:
+def path_hash(
+    path: Path | str, *, hdu: int | None = None, output_dir: Path | str | None = None
+) -> str:
     """
-    Condense a path, whatever bytes its name has.
+    Condense what has one current record: a path, one HDU of it, or its masks elsewhere.
 
     Parameters
     ----------
     path : Path or str
         The path; bytes that are not UTF-8 as Python's surrogates.
+    hdu : int, optional
+        The one HDU.
+    output_dir : Path or str, optional
+        The directory that was named for the mask.
 
     Returns
     -------
     str
-        SHA-256 of the path's bytes, in hexadecimal.
+        SHA-256 in hexadecimal: of the path's bytes, followed by the rest where there is any.
     """
-    return hashlib.sha256(os.fsencode(path)).hexdigest()
+    name = os.fsencode(path)
+    if hdu is not None or output_dir is not None:
+        # No path holds a zero byte: no other file can mean the same.
+        number = b"" if hdu is None else b"%d" % hdu
+        directory = b"" if output_dir is None else os.fsencode(output_dir)
+        name = b"\0".join([name, number, directory])
+    return hashlib.sha256(name).hexdigest()
 
 
 def _place(root: Path, path: Path) -> list[str]:

@@ -134,6 +134,8 @@ class Job:
         The class files that the recipe follows, for the header.
     track_prior, track_frac : float, optional
         Proportion of exposures with a tracking error, and part of the HDUs to look at for one.
+    batch_size : int, optional
+        How much passes through the network at once; as the masker was made if not given.
     """
 
     path: Path
@@ -150,6 +152,7 @@ class Job:
     class_files: Mapping[str, Path] = field(default_factory=dict)
     track_prior: float = 0.05
     track_frac: float = 1.0
+    batch_size: int | None = None
 
 
 def make_job(
@@ -163,6 +166,8 @@ def make_job(
     key: str,
     versions: Mapping[str, str],
     attempt: int = 1,
+    output_dir: Path | None = None,
+    batch_size: int | None = None,
 ) -> Job:
     """
     Turn the settings into what is to be done with an exposure.
@@ -187,6 +192,10 @@ def make_job(
         Versions by distribution.
     attempt : int, optional
         Which attempt this is.
+    output_dir : Path, optional
+        Directory that was named for the mask; if not given, where the settings put it.
+    batch_size : int, optional
+        How much passes through the network at once; as the masker was made if not given.
 
     Returns
     -------
@@ -206,7 +215,11 @@ def make_job(
         path=path,
         hdu=hdu,
         target=mask_path(
-            path, hdu=hdu, root=root, output_root=settings.root.output_root, compress=compress
+            path,
+            hdu=hdu,
+            root=root if output_dir is None else None,
+            output_root=output_dir or settings.root.output_root,
+            compress=compress,
         ),
         recipe=make_recipe(card, mask),
         tiles=TilePlan(mask.tiles),
@@ -219,6 +232,7 @@ def make_job(
         class_files=configuration.files,
         track_prior=mask.track_prior,
         track_frac=mask.track_frac,
+        batch_size=batch_size,
     )
 
 
@@ -412,6 +426,7 @@ class _Work:
             normalised,
             recipe,
             tiles=self._job.tiles,
+            batch_size=self._job.batch_size,
             progress=lambda part: self._tell(part * mpix),
         )
         self._masked += recipe.count(planes)

@@ -30,6 +30,7 @@ from worker.class_files import Configurations
 from worker.connection import connect, redis_url
 from worker.lease import owner_name
 from worker.status import State, Status
+from worker.variants import Variant, Variants
 
 if TYPE_CHECKING:
     from model.masker import Masker
@@ -70,6 +71,8 @@ class Preloaded:
         This process, as the owner of leases.
     versions : mapping of str to str
         Versions by distribution.
+    variants : Variants
+        What else tasks have asked for.
     """
 
     settings: Settings
@@ -79,6 +82,12 @@ class Preloaded:
     status: Status
     owner: str
     versions: Mapping[str, str]
+    variants: Variants
+
+    @property
+    def own(self) -> Variant:
+        """What masks an exposure whose task asks for nothing beyond the settings."""
+        return Variant(self.settings.mask, self.configurations, self.masker, self.tracker)
 
     @classmethod
     def load(cls, *, device: Device, worker_pid: int) -> Preloaded:
@@ -108,20 +117,21 @@ class Preloaded:
         from model.masker import Masker
         from model.tracking import Tracker
 
-        masker = Masker(
-            settings.mask.preset,
-            device=device,
-            threads=settings.worker.threads,
-            batch_size=settings.worker.batch_size,
-        )
+        def load_masker(preset: str) -> Masker:
+            worker = settings.worker
+            return Masker(
+                preset, device=device, threads=worker.threads, batch_size=worker.batch_size
+            )
+
         return cls(
             settings=settings,
-            masker=masker,
+            masker=load_masker(settings.mask.preset),
             tracker=Tracker() if settings.mask.track else None,
             configurations=Configurations(settings.mask, card),
             status=Status(connect(redis_url(settings))),
             owner=owner_name(worker_pid),
             versions={name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
+            variants=Variants(load_masker, Tracker),
         )
 
 

@@ -98,6 +98,8 @@ class FileRecord:
         Hash of the configuration, name of the preset.
     class_files : mapping of str to str
         Paths of the class files that were followed, by their names.
+    options : mapping
+        What was asked for beyond the settings (`worker.overlay`); empty for a watcher's.
     seen_at, queued_at, started_at, finished_at : str
         UTC, ISO 8601 with milliseconds; empty where it has not come to that.
     seconds : float or None
@@ -135,6 +137,7 @@ class FileRecord:
     configuration: str = ""
     preset: str = ""
     class_files: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     seen_at: str = ""
     queued_at: str = ""
     started_at: str = ""
@@ -150,6 +153,16 @@ class FileRecord:
     lease_until: float | None = None
     owner: str = ""
     message: str = ""
+
+    @property
+    def is_submission(self) -> bool:
+        """Whether it was asked for with options of its own: no watcher asks so."""
+        return self.hdu is not None or bool(self.options)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether its mask is another than the whole file's: one HDU's, or in a named directory."""
+        return self.hdu is not None or bool(self.options.get("output_dir"))
 
     @classmethod
     def from_redis(cls, values: Mapping[str, str]) -> FileRecord:
@@ -191,6 +204,7 @@ class FileRecord:
             "state": self.state.value,
             "fractions": dict(self.fractions),
             "class_files": dict(self.class_files),
+            "options": dict(self.options),
         }
 
 
@@ -316,6 +330,7 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
     "state": State,
     "fractions": json.loads,
     "class_files": json.loads,
+    "options": json.loads,
     **dict.fromkeys(("hdu", "attempts", "size", "mtime_ns", "hdus", "hdus_done"), int),
     **dict.fromkeys(("seconds", "track", "mpix", "mpix_done", "retry_at", "lease_until"), float),
 }

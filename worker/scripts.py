@@ -17,7 +17,7 @@ FILE = "maximask:file:"
 NIGHT = "maximask:night:"
 #: Set of the nights that have records.
 NIGHTS = "maximask:nights"
-#: The key that is current for a path; the path's SHA-256 follows.
+#: The key that is current for a path; `worker.identity.path_hash` of it follows.
 PATH = "maximask:path:"
 #: Stream of what happened.
 EVENTS = "maximask:events"

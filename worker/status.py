@@ -149,7 +149,8 @@ class Status(Board):
         key : str
             The exposure's key.
         fields : mapping
-            Fields of its record: `path`, `root` and `night`, and what else is known.
+            Fields of its record: `path`, `root` and `night`, and what else is known. `hdu` and the
+            `output_dir` of `options` say whose record it supersedes.
         now : float, optional
             The time.
 
@@ -158,11 +159,11 @@ class Status(Board):
         bool
             True where there is no record, or it is `seen`, `vanished`, a transient failure that is
             due, or running with an expired lease. Attempts go on counting. Any other record of
-            the same path is superseded.
+            the same path, HDU and output directory is superseded.
         """
         pairs = encode(fields, place=True)
         token = uuid.uuid4().hex
-        return bool(self._call("claim", key, now, path_hash(pairs["path"]), token, pairs=pairs))
+        return bool(self._call("claim", key, now, _pointer(fields), token, pairs=pairs))
 
     def unclaim(self, key: str, *, now: float | None = None) -> bool:
         """
@@ -340,7 +341,7 @@ class Status(Board):
             False where there is a record; it stays as it is.
         """
         pairs = encode(fields, place=True)
-        return bool(self._call("rebuilt", key, now, path_hash(pairs["path"]), pairs=pairs))
+        return bool(self._call("rebuilt", key, now, _pointer(fields), pairs=pairs))
 
     def vanish(self, key: str, reason: str, *, now: float | None = None) -> bool:
         """
@@ -394,3 +395,8 @@ class Status(Board):
         iso = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         flat = [part for pair in (pairs or {}).items() for part in pair]
         return self._scripts[name](args=[key, f"{now:.3f}", iso, *arguments, *flat])
+
+
+def _pointer(fields: Mapping[str, Any]) -> str:
+    output_dir = (fields.get("options") or {}).get("output_dir")
+    return path_hash(fields["path"], hdu=fields.get("hdu"), output_dir=output_dir)

@@ -20,16 +20,11 @@ from settings.errors import PermanentError, TransientError
 from settings.logs import get_logger
 from worker.celery_app import TASK_NAME, app
 from worker.lease import Lease, is_dead_here
-from worker.masking import (
-    Job,
-    MaskedExposure,
-    NothingToMaskError,
-    Progress,
-    make_job,
-    mask_exposure,
-)
+from worker.masking import MaskedExposure, NothingToMaskError, Progress, mask_exposure
+from worker.overlay import Order
 from worker.preload import Preloaded, here
 from worker.status import Begin, Outcome, State
+from worker.task_job import make_task_job
 
 __all__ = ["mask_exposure_task"]
 
@@ -47,19 +42,13 @@ class LeaseLostError(TransientError):
     """The exposure belongs to another worker by now."""
 
 
-class ConfigurationError(PermanentError):
-    """A task that this worker must not do: another configuration, or a path outside all roots."""
-
-
 @dataclass(frozen=True)
 class _Task:
     """What a message asks for, and which attempt at it this is."""
 
     path: Path
     key: str
-    root: Path
-    hdu: int | None
-    configuration: str
+    options: Mapping[str, Any]
     attempt: int
 
 
@@ -79,8 +68,8 @@ def mask_exposure_task(
     key : str
         Its key, under which its record stands.
     options : mapping
-        ``root``: the watched root; ``configuration``: hash of the settings that the key was made
-        with; ``hdu``: the one HDU to mask, or None.
+        As `worker.overlay.Order` reads them: ``root``, ``configuration``, ``hdu``, and what is
+        asked for beyond the worker's settings.
 
     Returns
     -------
@@ -94,18 +83,7 @@ def mask_exposure_task(
         return {"state": begun.outcome.value}
     started = time.monotonic()
     with Lease(loaded.status, key, loaded.owner, lease_s=loaded.settings.worker.lease_s) as lease:
-        state, fields = _outcome(
-            loaded,
-            lease,
-            _Task(
-                path=Path(path),
-                key=key,
-                root=Path(options["root"]),
-                hdu=options.get("hdu"),
-                configuration=options["configuration"],
-                attempt=begun.attempt,
-            ),
-        )
+        state, fields = _outcome(loaded, lease, _Task(Path(path), key, options, begun.attempt))
     fields["seconds"] = round(time.monotonic() - started, 3)
     if not loaded.status.finish(key, loaded.owner, state, **fields):
         logger.warning("dropped path=%s key=%s because=lease lost", path, key)
@@ -147,9 +125,12 @@ def _outcome(loaded: Preloaded, lease: Lease, task: _Task) -> tuple[State, dict[
     """Do the work and say how it ended."""
     reporter = _Reporter(loaded, lease, task.key)
     try:
-        masked = mask_exposure(
-            _job(loaded, task), loaded.masker, tracker=loaded.tracker, progress=reporter
+        order = Order.read(task.options)
+        variant = loaded.variants.of(loaded.own, order)
+        job = make_task_job(
+            task.path, order, variant, loaded=loaded, key=task.key, attempt=task.attempt
         )
+        masked = mask_exposure(job, variant.masker, tracker=variant.tracker, progress=reporter)
     except Exception as error:  # noqa: BLE001 (no file may stop the night, whatever it raises)
         return _ended_by(error, loaded, task, reporter)
     return State.DONE, _success(masked)
@@ -190,34 +171,6 @@ def _sentence(error: Exception, loaded: Preloaded, task: _Task) -> str:
     # Whatever a library raises on a file must not stop the night; the log has the details.
     logger.error("unforeseen path=%s key=%s", task.path, task.key, exc_info=error)
     return f"Masking {task.path} failed unexpectedly ({error!r}): report it with the worker's log."
-
-
-def _job(loaded: Preloaded, task: _Task) -> Job:
-    settings, path = loaded.settings, task.path
-    configuration = loaded.configurations.of(path, task.root)
-    if task.configuration != configuration.hash:
-        raise ConfigurationError(
-            f"The task for {path} was made with other mask settings, class files or another preset "
-            f"({task.configuration}) than this worker's ({configuration.hash}): give watcher and "
-            "worker the same settings; class files that changed since are followed by the next "
-            "sweep."
-        )
-    roots = settings.root.directories
-    if roots and not any(path.is_relative_to(root) for root in roots):
-        raise ConfigurationError(
-            f"{path} lies under none of the watched roots: add its directory to root.directories."
-        )
-    return make_job(
-        path,
-        settings,
-        configuration,
-        card=loaded.masker.card,
-        hdu=task.hdu,
-        root=task.root,
-        key=task.key,
-        versions=loaded.versions,
-        attempt=task.attempt,
-    )
 
 
 def _success(masked: MaskedExposure) -> dict[str, Any]:

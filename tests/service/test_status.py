@@ -39,8 +39,10 @@ def check_invariants(status: Status) -> None:
             values["key"]
         )
         nights.add(values["night"])
-        assert client.get(f"maximask:path:{path_hash(values['path'])}") == values["key"]
         record = FileRecord.from_redis(values)
+        output_dir = record.options.get("output_dir")
+        pointer = path_hash(record.path, hdu=record.hdu, output_dir=output_dir)
+        assert client.get(f"maximask:path:{pointer}") == record.key
         assert (record.lease_until is not None) == (record.state is State.RUNNING)
         assert not (record.state is State.RUNNING and not record.owner)
     sets = set(client.scan_iter("maximask:night:*"))
@@ -117,8 +119,23 @@ def test_a_claim_records_the_file(status: Status) -> None:
         seen_at="2026-11-18T11:06:40.000Z",
         queued_at="2026-11-18T11:06:40.000Z",
     )
-    assert status.current(PATH) == record
+    assert status.current(PATH, hdu=3) == record
+    assert status.current(PATH) is None
     assert status.night(NIGHT) == [record]
+
+
+def test_one_path_has_a_record_for_each_hdu_and_output_directory(status: Status) -> None:
+    elsewhere = {"options": {"output_dir": "/masks"}}
+    kinds = [{}, {"hdu": 0}, {"hdu": 1}, elsewhere, {"hdu": 1, **elsewhere}]
+    for number, kind in enumerate(kinds):
+        assert status.claim(f"{number:032x}", {**FIELDS, **kind})
+    assert len(status.records()) == len(kinds)
+    assert status.claim("f" * 32, {**FIELDS, "hdu": 1, "options": {"mask": {"tiles": "wide"}}})
+    assert status.get(f"{2:032x}") is None
+    assert len(status.records()) == len(kinds)
+    current = status.current(PATH, hdu=1, output_dir=Path("/masks"))
+    assert current is not None
+    assert (current.key, current.is_apart, current.is_submission) == (f"{4:032x}", True, True)
 
 
 def test_a_claim_whose_message_was_not_sent_can_be_repeated(status: Status) -> None:
@@ -336,6 +353,7 @@ def test_a_result_is_written_once_and_by_the_owner(status: Status) -> None:
         "seconds": 3.25,
         "track": None,
         "class_files": {},
+        "options": {},
         "fractions": {"CR": 0.25, "HP": 0.0},
         "owner": "a",
         "x": 0,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import billiard.common
 import numpy as np
@@ -21,6 +22,7 @@ from model.tracking import Tracker
 from settings.errors import TransientError
 from settings.sources import Settings, load
 from worker import preload, tasks
+from worker.identity import exposure_key
 from worker.lease import Lease, is_dead_here, owner_name
 from worker.preload import Preloaded, here, released, wants_gpu
 from worker.record import FileRecord
@@ -58,17 +60,30 @@ def exposure(tmp_path: Path) -> Path:
     return path
 
 
-def claim(loaded: Preloaded, path: Path) -> None:
+def claim(loaded: Preloaded, path: Path, key: str = KEY) -> None:
     fields = {"path": path, "root": path.parent, "night": "2026-11-23"}
-    assert loaded.status.claim(KEY, fields)
+    assert loaded.status.claim(key, fields)
 
 
-def run(loaded: Preloaded, path: Path, **options: object) -> FileRecord:
+def key_of(loaded: Preloaded, path: Path, **options: Any) -> str:
+    """Return the key of a submission."""
+    stat = path.stat()
+    return exposure_key(
+        path.parent,
+        path,
+        size=stat.st_size,
+        mtime_ns=stat.st_mtime_ns,
+        configuration=loaded.configurations.of(path, path.parent).hash,
+        **options,
+    )
+
+
+def run(loaded: Preloaded, path: Path, key: str = KEY, **options: object) -> FileRecord:
     """Run the task as a worker does, and return the record."""
     configuration = loaded.configurations.of(path, path.parent).hash
     wishes = {"root": str(path.parent), "configuration": configuration, "hdu": None}
-    tasks.mask_exposure_task.run(str(path), KEY, wishes | options)
-    record = loaded.status.get(KEY)
+    tasks.mask_exposure_task.run(str(path), key, wishes | options)
+    record = loaded.status.get(key)
     assert record is not None
     return record
 
@@ -118,8 +133,76 @@ def test_a_message_without_record_does_nothing(loaded: Preloaded, exposure: Path
 
 
 def test_one_hdu_can_be_asked_for(loaded: Preloaded, exposure: Path) -> None:
+    key = key_of(loaded, exposure, hdu=0)
+    claim(loaded, exposure, key)
+    assert run(loaded, exposure, key, hdu=0).mask == exposure.with_name("a.masks0.fits")
+
+
+def test_a_submitted_file_that_changed_is_not_masked_under_its_old_key(
+    loaded: Preloaded, exposure: Path
+) -> None:
+    key = key_of(loaded, exposure, hdu=0)
+    os.utime(exposure, ns=(1, 1))
+    claim(loaded, exposure, key)
+    record = run(loaded, exposure, key, hdu=0)
+    assert (record.state, record.error) == (State.FAILED, "OutdatedError")
+    assert "has changed since it was submitted: submit it again" in record.reason
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"mask": {"format": "bitmsk"}}, "option mask.format: Input should be 'masks'"),
+        ({"mask": {"formt": "bitmask"}}, "option mask.formt: Extra inputs are not permitted"),
+        ({"mask": {"compress": "rice", "format": "probabilities"}}, "RICE would round"),
+        ({"mask": {"preset": "nowhere"}}, "There is no preset 'nowhere'"),
+        ({"mask": {"format": "bitmask"}}, "was made with other mask settings"),
+        ({"mask": [1]}, "option mask: Input should be a valid dictionary"),
+        ({"batch_size": 0}, "option batch_size: Input should be greater than"),
+        ({"output_dir": "masks"}, "option output_dir: Value error, it must be absolute"),
+        ({"hdu": -1}, "option hdu: Input should be greater than"),
+        ({"root": None}, "option root: Input is not a valid path"),
+        ({"colour": "red"}, "option colour: Extra inputs are not permitted"),
+    ],
+)
+def test_a_forged_message_fails_with_what_is_wrong_in_it(
+    options: dict[str, object], sentence: str, loaded: Preloaded, exposure: Path
+) -> None:
     claim(loaded, exposure)
-    assert run(loaded, exposure, hdu=0).mask == exposure.with_name("a.masks0.fits")
+    record = run(loaded, exposure, **options)
+    assert (record.state, record.error_kind) == (State.FAILED, "permanent")
+    assert sentence in record.reason
+    assert list(exposure.parent.iterdir()) == [exposure]
+
+
+def test_masks_go_nowhere_outside_the_roots(
+    loaded: Preloaded, exposure: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path / "elsewhere")
+    inside = exposure.rename(root / "a.fits")
+    settings = load(flags={"root": {"directories": [str(root)]}})
+    rooted = dataclasses.replace(loaded, settings=settings)
+    monkeypatch.setattr(preload._Process, "preloaded", rooted)
+    for number, place in enumerate(("/tmp", f"{root}/../elsewhere", f"{root}/link/deeper")):  # noqa: S108
+        key = f"{number:032x}"
+        claim(loaded, inside, key)
+        record = run(loaded, inside, key, output_dir=place)
+        assert (record.state, record.error) == (State.FAILED, "PlaceError")
+        assert "lies under none of the watched roots" in record.reason
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_path_that_climbs_out_of_its_root_is_refused(
+    loaded: Preloaded, exposure: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load(flags={"root": {"directories": [str(tmp_path / "root")]}})
+    rooted = dataclasses.replace(loaded, settings=settings)
+    monkeypatch.setattr(preload._Process, "preloaded", rooted)
+    climbing = tmp_path / "root" / ".." / exposure.name
+    claim(loaded, climbing)
+    assert "lies under none of the watched roots" in run(loaded, climbing).reason
 
 
 def test_an_exposure_that_went_away_has_vanished(loaded: Preloaded, exposure: Path) -> None:

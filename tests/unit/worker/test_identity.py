@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,25 @@ def test_each_part_of_an_exposure_changes_its_key() -> None:
         exposure_key(ROOT, EXPOSURE, **KNOWN, hdu=1),
         exposure_key(ROOT, EXPOSURE.with_name("n0002.fits"), **KNOWN),
         exposure_key(ROOT / "2026-11-22", EXPOSURE, **KNOWN),
+        exposure_key(ROOT, EXPOSURE, **KNOWN, output_dir=Path("/masks")),
+        exposure_key(ROOT, EXPOSURE, **KNOWN, output_dir=Path("/masks"), hdu=0),
     }
-    assert len(keys) == 8
+    assert len(keys) == 10
+
+
+def test_a_path_its_hdus_and_its_masks_elsewhere_are_told_apart() -> None:
+    path = "/data/a.fits"
+    hashes = {
+        path_hash(path),
+        path_hash(path, hdu=0),
+        path_hash(path, hdu=1),
+        path_hash(path, output_dir="/masks"),
+        path_hash(path, hdu=1, output_dir="/masks"),
+        path_hash(path + "1", output_dir="/masks"),
+    }
+    assert len(hashes) == 6
+    # Recorded: records that are on a server must still be found.
+    assert path_hash(path) == hashlib.sha256(path.encode()).hexdigest()
 
 
 def test_a_path_outside_its_root_has_a_key() -> None:
