@@ -32,6 +32,7 @@ from worker.masking import (
     make_job,
     mask_exposure,
 )
+from worker.places import root_of
 from worker.preload import DISTRIBUTIONS
 
 __all__ = ["Totals", "mask_all"]
@@ -65,7 +66,7 @@ def mask_all(
     console: Console,
     complain: Callable[[str], None],
     *,
-    is_flat: bool = False,
+    output_dir: Path | None = None,
 ) -> Totals:
     """
     Mask exposures one after the other; a bad one does not stop the others.
@@ -82,8 +83,8 @@ def mask_all(
         Where progress and results are shown; bars only on a terminal.
     complain : callable
         Told in one sentence why an exposure was not masked.
-    is_flat : bool, optional
-        Whether all masks go straight into `root.output_root`, whatever root they lie in.
+    output_dir : Path, optional
+        Directory of all masks; if not given, where the settings put them.
 
     Returns
     -------
@@ -95,7 +96,7 @@ def mask_all(
     MaximaskdError
         Where the preset, a class or the device cannot be used: then nothing is masked.
     """
-    run = _Run(settings, Device(device), is_flat=is_flat)
+    run = _Run(settings, Device(device), output_dir=output_dir)
     totals = Totals()
     everything = list(targets)
     with _bars(console) as bars:
@@ -126,8 +127,8 @@ def mask_all(
 class _Run:
     """The loaded network, and which mask files this run has written."""
 
-    def __init__(self, settings: Settings, device: Device, *, is_flat: bool) -> None:
-        self._settings, self._is_flat = settings, is_flat
+    def __init__(self, settings: Settings, device: Device, *, output_dir: Path | None) -> None:
+        self._settings, self._output_dir = settings, output_dir
         self._configurations = Configurations(settings.mask, read_card(settings.mask.preset))
         self._versions = {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
         started = time.monotonic()
@@ -149,8 +150,7 @@ class _Run:
 
     def mask(self, target: Target, bars: Bars | None) -> MaskedExposure:
         path, settings = target.path, self._settings
-        roots = [root for root in settings.root.directories if path.is_relative_to(root)]
-        root = max(roots, key=lambda root: len(root.parts), default=None)
+        root = root_of(path, settings.root.directories)
         configuration = self._configurations.of(path, root)
         stat = path.stat()
         key = exposure_key(
@@ -160,6 +160,7 @@ class _Run:
             mtime_ns=stat.st_mtime_ns,
             configuration=configuration.hash,
             hdu=target.hdu,
+            output_dir=self._output_dir,
         )
         job = make_job(
             path,
@@ -167,9 +168,10 @@ class _Run:
             configuration,
             card=self._masker.card,
             hdu=target.hdu,
-            root=None if self._is_flat else root,
+            root=root,
             key=key,
             versions=self._versions,
+            output_dir=self._output_dir,
         )
         other = self._written.setdefault(job.target, target)
         if other != target:

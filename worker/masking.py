@@ -217,8 +217,9 @@ def make_job(
         target=mask_path(
             path,
             hdu=hdu,
-            root=root if output_dir is None else None,
-            output_root=output_dir or settings.root.output_root,
+            root=root,
+            output_root=settings.root.output_root,
+            output_dir=output_dir,
             compress=compress,
         ),
         recipe=make_recipe(card, mask),

@@ -73,6 +73,7 @@ def mask_path(
     hdu: int | None = None,
     root: Path | None = None,
     output_root: Path | None = None,
+    output_dir: Path | None = None,
     compress: Compression = Compression.NONE,
 ) -> Path:
     """
@@ -88,6 +89,8 @@ def mask_path(
         The watched root that it lies in.
     output_root : Path, optional
         Where the trees of the roots are mirrored; beside the exposures if not given.
+    output_dir : Path, optional
+        The directory that was named for this one mask: then the roots do not matter.
     compress : Compression, optional
         How the masks are compressed.
 
@@ -105,6 +108,8 @@ def mask_path(
     """
     ending = "fits" if compress is Compression.NONE else "fits.fz"
     name = f"{_SUFFIXES.sub('', exposure.name)}.masks{'' if hdu is None else hdu}.{ending}"
+    if output_dir is not None:
+        return output_dir / name
     if output_root is None:
         return exposure.with_name(name)
     if root is not None and exposure.is_relative_to(root):
