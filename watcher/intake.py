@@ -11,17 +11,18 @@ from typing import Any
 import redis
 from kombu.exceptions import OperationalError
 
-from settings.errors import TransientError
 from settings.logs import get_logger
 from settings.schema import SettingsTree
 from watcher.night import night_of_file
 from worker.celery_app import BACKLOG_SUFFIX
-from worker.class_files import Configurations
+from worker.class_files import Configuration, Configurations
+from worker.connection import ServerUnreachableError
 from worker.identity import exposure_key
+from worker.overlay import NO_OVERLAY, Overlay
 from worker.product import Compression, mask_path, read_key
-from worker.status import Status
+from worker.status import FileRecord, Status
 
-__all__ = ["Intake", "QueueUnreachableError", "Send"]
+__all__ = ["Intake", "Offer", "QueueUnreachableError", "Send"]
 
 logger = get_logger(__name__)
 
@@ -29,8 +30,25 @@ logger = get_logger(__name__)
 Send = Callable[[str, str, Mapping[str, Any], str], None]
 
 
-class QueueUnreachableError(TransientError):
+class QueueUnreachableError(ServerUnreachableError):
     """The server that holds queue and status does not answer."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """
+    What became of an exposure that was offered.
+
+    Parameters
+    ----------
+    key : str
+        Its key, under which its record stands.
+    is_sent : bool
+        Whether a task was sent; if not, its record says why.
+    """
+
+    key: str
+    is_sent: bool
 
 
 @dataclass(frozen=True)
@@ -58,7 +76,15 @@ class Intake:
     status: Status
     send: Send
 
-    def offer(self, path: Path, root: Path, *, backlog: bool = False) -> bool:
+    def offer(
+        self,
+        path: Path,
+        root: Path,
+        *,
+        backlog: bool = False,
+        hdu: int | None = None,
+        overlay: Overlay = NO_OVERLAY,
+    ) -> Offer:
         """
         Queue an exposure, unless that has been done.
 
@@ -70,11 +96,16 @@ class Intake:
             The watched root that it lies in.
         backlog : bool, optional
             Whether it is catch-up work, which waits behind what arrives now.
+        hdu : int, optional
+            The one HDU to mask; all if not given.
+        overlay : Overlay, optional
+            What is asked for beyond the settings. The configurations have its mask settings
+            already; the task repeats them, for the worker to lay them over its own.
 
         Returns
         -------
-        bool
-            Whether a task was sent.
+        Offer
+            Its key, and whether a task was sent.
 
         Raises
         ------
@@ -91,6 +122,8 @@ class Intake:
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
             configuration=configuration.hash,
+            hdu=hdu,
+            output_dir=overlay.output_dir,
         )
         fields = {
             "path": path,
@@ -101,25 +134,95 @@ class Intake:
             "configuration": configuration.hash,
             "preset": self.preset,
             "class_files": {name: str(file) for name, file in configuration.files.items()},
+            "hdu": hdu,
+            "options": overlay.as_options(),
         }
-        target = mask_path(
-            path,
-            root=root,
-            output_root=self.settings.root.output_root,
-            compress=Compression(self.settings.mask.compress),
-        )
+        target = self.target(path, root, configuration, hdu=hdu, output_dir=overlay.output_dir)
         queue = self.settings.watch.queue + (BACKLOG_SUFFIX if backlog else "")
         try:
             # The mask on disk is the truth: a lost or emptied server masks nothing again. With a
             # record, its worker may have died between publishing and saying so: claim decides.
             if read_key(target) == key and self.status.rebuilt(key, fields | {"mask": target}):
                 logger.info("found path=%s mask=%s", path, target)
-                return False
-            if not self.status.claim(key, fields | {"queue": queue, "message": key}):
+                return Offer(key, is_sent=False)
+        except redis.RedisError as error:
+            raise QueueUnreachableError(f"The status server does not answer ({error}).") from error
+        return Offer(key, self._hand_over(key, fields, queue))
+
+    def offer_again(self, record: FileRecord) -> bool:
+        """
+        Queue an exposure once more as it was asked for before, whatever the settings say now.
+
+        Parameters
+        ----------
+        record : FileRecord
+            The record of its present version.
+
+        Returns
+        -------
+        bool
+            Whether a task was sent.
+
+        Raises
+        ------
+        QueueUnreachableError
+            Where the server does not answer; the exposure can be offered again.
+        """
+        kept = ("path", "root", "night", "size", "mtime_ns", "configuration", "preset")
+        fields = {name: getattr(record, name) for name in (*kept, "class_files", "hdu", "options")}
+        return self._hand_over(record.key, fields, record.queue or self.settings.watch.queue)
+
+    def target(
+        self,
+        path: Path,
+        root: Path,
+        configuration: Configuration,
+        *,
+        hdu: int | None = None,
+        output_dir: Path | None = None,
+    ) -> Path:
+        """
+        Say where the masks of an exposure go.
+
+        Parameters
+        ----------
+        path, root : Path
+            The exposure and its root.
+        configuration : Configuration
+            What decides about its masks.
+        hdu : int, optional
+            The one HDU to mask; all if not given.
+        output_dir : Path, optional
+            The directory that was named for them.
+
+        Returns
+        -------
+        Path
+            The mask file.
+        """
+        return mask_path(
+            path,
+            hdu=hdu,
+            root=root,
+            output_root=self.settings.root.output_root,
+            output_dir=output_dir,
+            compress=Compression(configuration.mask.compress),
+        )
+
+    def _hand_over(self, key: str, fields: Mapping[str, Any], queue: str) -> bool:
+        """Claim an exposure and send its task; a claim without a task is taken back."""
+        path = fields["path"]
+        try:
+            if not self.status.claim(key, {**fields, "queue": queue, "message": key}):
                 return False
         except redis.RedisError as error:
             raise QueueUnreachableError(f"The status server does not answer ({error}).") from error
-        options = {"root": os.fspath(root), "configuration": configuration.hash, "hdu": None}
+        options = {
+            "root": os.fspath(fields["root"]),
+            "configuration": fields["configuration"],
+            "hdu": fields["hdu"],
+            **fields["options"],
+        }
         try:
             self.send(os.fspath(path), key, options, queue)
         except (OperationalError, redis.RedisError, OSError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import redis
@@ -21,6 +21,7 @@ from watcher.sweep import Action, decide, vanished
 from worker.class_files import CLASS_FILES
 from worker.completeness import check_complete
 from worker.identity import arrival_key
+from worker.places import root_of
 from worker.status import FileRecord, State, Status
 
 __all__ = ["Watcher"]
@@ -158,9 +159,7 @@ class Watcher:
             self._arrivals.look(path, self._clock())
 
     def _root_of(self, path: Path) -> Path | None:
-        # The innermost root, where one lies in another.
-        inside = [root for root in self._roots if path.is_relative_to(root)]
-        return max(inside, key=lambda root: len(root.parts), default=None)
+        return root_of(path, self._roots)
 
     def _handle(self, report: ArrivalReport) -> None:
         path, root = report.path, self._root_of(report.path)
@@ -181,7 +180,8 @@ class Watcher:
 
     def _offer(self, path: Path, root: Path) -> None:
         try:
-            self._intake.offer(path, root, backlog=path in self._backlog)
+            if not self._is_submitted(path):
+                self._intake.offer(path, root, backlog=path in self._backlog)
         except FileNotFoundError:
             self._status.vanish(arrival_key(root, path), f"{path} went away before it was queued.")
         except OSError as error:
@@ -190,6 +190,14 @@ class Watcher:
             self._arrivals.look(path, self._clock() + OUT_OF_REACH_S)
             return
         self._backlog.discard(path)
+
+    def _is_submitted(self, path: Path) -> bool:
+        """Tell whether the file, as it stands, is masked as somebody asked for by hand."""
+        record = self._status.current(path)
+        if record is None or not record.is_submission:
+            return False
+        stat = path.stat()
+        return (record.size, record.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
 
     def _note(
         self, path: Path, root: Path, state: State, reason: str, **version: int | None
@@ -216,7 +224,7 @@ class Watcher:
 
     def _sweep(self, now: float) -> None:
         records = self._status.records()
-        by_path = {record.path: record for record in records}
+        by_path = {record.path: record for record in records if not record.is_apart}
         readable = [root for root in self._roots if root.is_dir()]
         found: dict[Path, Path] = {}
         for root in readable:
@@ -225,6 +233,9 @@ class Watcher:
                     found[path] = root
             self._note_no_files(root)
         n_new = sum(self._swept(path, root, by_path, now) for path, root in found.items())
+        for record in records:
+            if record.is_submission and (record.is_apart or record.path not in found):
+                self._resend(record, readable)
         for record in vanished(records, found, readable, self._selection.passed_over):
             self._status.vanish(record.key, f"{record.path} went away before it was masked.")
         logger.info("swept roots=%d files=%d new=%d", len(readable), len(found), n_new)
@@ -234,13 +245,18 @@ class Watcher:
         try:
             configuration = self._intake.configurations.of(path, root)
             decision = decide(path, root, record, configuration=configuration.hash)
+            submitted = record if record and record.is_submission else None
             match decision.action:
                 case Action.NOTHING:
                     return False
+                case Action.OFFER if submitted:
+                    return self._intake.offer_again(submitted)
                 case Action.OFFER:
-                    return self._intake.offer(path, root)
+                    return self._intake.offer(path, root).is_sent
                 case Action.MASK_AGAIN:
                     self._status.forget(decision.key)
+                    if submitted:
+                        return self._intake.offer_again(submitted)
         except OSError:
             # Gone or out of reach since the walk; the next sweep sees it if it comes back.
             return False
@@ -248,3 +264,14 @@ class Watcher:
             self._backlog.add(path)
         self._arrivals.look(path, now)
         return True
+
+    def _resend(self, record: FileRecord, roots: Collection[Path]) -> None:
+        """Send again what was asked for by hand and no walk of the roots finds, where it is due."""
+        if record.state is State.DONE or root_of(record.path, roots) is None:
+            return
+        try:
+            action = decide(record.path, record.root, record, configuration="").action
+        except OSError:
+            return
+        if action is Action.OFFER:
+            self._intake.offer_again(record)

@@ -80,13 +80,19 @@ def decide(
     ------
     OSError
         Where the file cannot be looked at.
+
+    Notes
+    -----
+    A submission keeps the options that it was asked for with: that its configuration is not the
+    watcher's is no reason to mask the file again.
     """
     now = time.time() if now is None else now
     stat = path.stat()
     if record is None:
         return Decision(path, root, Action.LOOK)
     changed = (record.size, record.mtime_ns) != (stat.st_size, stat.st_mtime_ns)
-    if changed or (record.configuration and record.configuration != configuration):
+    other = record.configuration not in {"", configuration} and not record.is_submission
+    if changed or other:
         return Decision(path, root, Action.LOOK, record.key)
     return Decision(path, root, _action(record, now), record.key)
 
@@ -116,7 +122,7 @@ def vanished(
     passed_over: Collection[Path] = (),
 ) -> Iterator[FileRecord]:
     """
-    Find the records of unfinished files that a complete sweep has not found.
+    Find the records of unfinished files that a complete sweep has not found, and that are gone.
 
     Parameters
     ----------
@@ -138,5 +144,8 @@ def vanished(
     for record in records:
         if record.state not in unfinished or record.root not in roots or record.path in found:
             continue
-        if not any(record.path.is_relative_to(directory) for directory in passed_over):
+        if any(record.path.is_relative_to(directory) for directory in passed_over):
+            continue
+        # What was submitted need not be what a sweep looks for.
+        if not os.path.isfile(record.path):  # noqa: PTH113 (which raises nothing)
             yield record

@@ -146,7 +146,10 @@ def _name(record: FileRecord) -> str:
     name = str(record.path.relative_to(record.root) if inside else record.path)
     # A terminal cannot show bytes that are not UTF-8.
     shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return f"{shown}[{record.hdu}]" if record.hdu is not None else shown
+    if record.hdu is not None:
+        shown += f"[{record.hdu}]"
+    output_dir = record.options.get("output_dir")
+    return f"{shown} -> {output_dir}" if output_dir else shown
 
 
 def _clock_time(iso: str) -> str:

@@ -21,11 +21,14 @@ from settings.schema import MaskSettings
 from settings.sources import load
 from watcher.intake import Intake, QueueUnreachableError
 from watcher.loop import Watcher
+from watcher.paths import Target
+from watcher.submission import Submission
 from worker.class_files import Configurations
 from worker.connection import connect
 from worker.header import Provenance
+from worker.overlay import Overlay
 from worker.product import MaskFile
-from worker.status import State, Status
+from worker.status import FileRecord, State, Status
 
 CONFIGURATIONS = Configurations(MaskSettings(), read_card("maximask-1.4"))
 CONFIGURATION = CONFIGURATIONS.of(Path("/nowhere/a.fits")).hash
@@ -304,3 +307,141 @@ def test_the_intake_says_which_server_is_silent(bench: Bench, tmp_path: Path) ->
     intake = Intake(settings, CONFIGURATIONS, "p", nowhere, bench.sender)
     with pytest.raises(QueueUnreachableError, match="status server does not answer"):
         intake.offer(path, bench.root)
+
+
+# What was submitted by hand
+
+
+@dataclass
+class Hand:
+    """Submits as the command does."""
+
+    bench: Bench
+
+    def submit(self, path: Path, *, hdu: int | None = None, **options: Any) -> FileRecord:
+        """Queue an exposure with options of its own, and return its record."""
+        overlay = Overlay(**options)
+        mask = overlay.over(MaskSettings())
+        intake = Intake(
+            load(flags={"root": {"directories": [str(self.bench.root)]}}),
+            Configurations(mask, read_card(mask.preset)),
+            "maximask-1.4",
+            self.bench.status,
+            self.bench.sender,
+        )
+        (submitted,) = Submission(intake, overlay, sleep=lambda _: None).send([Target(path, hdu)])
+        assert submitted.result == "queued", submitted.reason
+        record = self.bench.status.get(submitted.key)
+        assert record is not None
+        return record
+
+    def end(self, record: FileRecord, state: State, **fields: Any) -> None:
+        """Let a worker end it."""
+        assert self.bench.status.begin(record.key, "w", lease_s=60, max_attempts=3).attempt
+        assert self.bench.status.finish(record.key, "w", state, **fields)
+
+
+@pytest.fixture
+def hand(bench: Bench) -> Hand:
+    return Hand(bench)
+
+
+BITMASK = {"mask": {"format": "bitmask"}}
+
+
+@pytest.mark.parametrize("first", ["watched", "submitted"])
+def test_a_submission_replaces_the_watchers_record_and_is_left_alone(
+    first: str, bench: Bench, hand: Hand
+) -> None:
+    path = write(bench.root / "a.fits")
+    watcher = bench.make()
+    if first == "watched":
+        bench.step(watcher)
+    else:
+        # It has been seen and waits for its quiet time when it is submitted.
+        bench.step(watcher, 1)
+    n_sent = len(bench.sent)
+    record = hand.submit(path, **BITMASK)
+    bench.step(watcher, 30)
+    bench.step(bench.make(), 30)
+    assert bench.status.records() == [record]
+    assert len(bench.sent) == n_sent + 1
+    mask = path.with_name("a.masks.fits")
+    mask.touch()
+    hand.end(record, State.DONE, mask=mask)
+    bench.step(watcher, 30)
+    assert len(bench.sent) == n_sent + 1
+
+
+def test_a_submitted_file_that_changes_is_masked_as_the_watcher_does(
+    bench: Bench, hand: Hand
+) -> None:
+    path = write(bench.root / "a.fits")
+    record = hand.submit(path, **BITMASK)
+    watcher = bench.make()
+    bench.step(watcher)
+    path.unlink()
+    write(path, seed=1)
+    bench.step(watcher, 20)
+    (watched,) = bench.status.records()
+    assert (watched.configuration, watched.is_submission) == (CONFIGURATION, False)
+    assert watched.key != record.key
+
+
+@pytest.mark.parametrize(
+    "wish", [BITMASK, {"hdu": 0}, {"hdu": 0, **BITMASK}, {"batch_size": 2}, {"output_dir": "out"}]
+)
+@pytest.mark.parametrize("name", ["a.fits", "folder/a.tmp"])
+def test_a_submission_is_sent_again_as_it_was_asked_for(
+    wish: dict[str, Any], name: str, bench: Bench, hand: Hand
+) -> None:
+    if "output_dir" in wish:
+        wish = {"output_dir": bench.root / "out"}
+    path = write(bench.root / name)
+    record = hand.submit(path, **wish)
+    # A watcher that finds the file, and nothing of its own to do, or never looks at such names.
+    watcher = bench.make()
+    bench.step(watcher)
+    hand.end(record, State.FAILED, error_kind="transient", retry_at=time.time() + 3600)
+    n_sent = len(bench.sender.sent)
+    bench.step(watcher, 30)
+    assert len(bench.sender.sent) == n_sent
+    bench.status.client.hset(f"maximask:file:{record.key}", "retry_at", "1")
+    bench.step(watcher, 30)
+    first = next(sent for sent in bench.sender.sent if sent[1] == record.key)
+    assert bench.sender.sent[n_sent:] == [first]
+    again = bench.status.get(record.key)
+    assert (again.state, again.options, again.hdu) == (State.QUEUED, record.options, record.hdu)
+
+
+def test_a_submitted_mask_that_is_removed_is_made_again_as_it_was_asked_for(
+    bench: Bench, hand: Hand
+) -> None:
+    path = write(bench.root / "a.fits")
+    record = hand.submit(path, **BITMASK)
+    hand.end(record, State.DONE, mask=path.with_name("a.masks.fits"))
+    bench.step(bench.make(), 12)
+    assert [key for _, key, _, _ in bench.sender.sent] == [record.key] * 2
+    assert bench.sender.sent[0] == bench.sender.sent[1]
+
+
+def test_a_submitted_file_that_no_sweep_looks_for_vanishes_only_when_it_is_gone(
+    bench: Bench, hand: Hand
+) -> None:
+    path = write(bench.root / "a.tmp")
+    record = hand.submit(path)
+    watcher = bench.make()
+    bench.step(watcher, 12)
+    assert bench.status.get(record.key).state is State.QUEUED
+    path.unlink()
+    bench.step(watcher, 12)
+    assert bench.status.get(record.key).state is State.VANISHED
+
+
+def test_a_submission_whose_server_falls_silent_can_be_repeated(bench: Bench, hand: Hand) -> None:
+    path = write(bench.root / "a.fits")
+    bench.sender.down = True
+    with pytest.raises(QueueUnreachableError):
+        hand.submit(path, hdu=0)
+    bench.sender.down = False
+    assert hand.submit(path, hdu=0).attempts == 0

@@ -81,3 +81,9 @@ def test_the_live_view_keeps_the_running_exposure_with_its_bar() -> None:
 
 def test_a_running_exposure_without_planes_yet_is_being_read() -> None:
     assert "reading" in shown(live_view([record("a.fits", State.RUNNING)], title="", n_rows=5))
+
+
+def test_what_was_asked_for_by_hand_is_told_apart() -> None:
+    elsewhere = {"output_dir": "/masks"}
+    text = shown(files_table([record("a.fits", State.DONE, hdu=2, options=elsewhere)]))
+    assert "a.fits[2] -> /masks" in text
