@@ -18,11 +18,10 @@ from rich.console import Console
 
 from settings import logs
 from settings.sources import Settings, load
-from watcher.command import CONFIG, ExitCode, sentences
+from watcher.command import CONFIG, ExitCode, open_status, sentences
 from watcher.mask_command import mask
-from worker.connection import connect, ping, redis_url
+from watcher.submit_command import submit
 from worker.record import State
-from worker.status import Status
 
 __all__ = ["ExitCode", "main"]
 
@@ -72,7 +71,7 @@ def watch(directories: tuple[Path, ...], config: Path | None) -> None:
         from watcher.assembly import make_intake
         from watcher.loop import Watcher
 
-        status = _status(settings)
+        status = open_status(settings)
         with _stop_on_signal() as stop:
             Watcher(settings, make_intake(settings, status)).run(stop)
 
@@ -87,7 +86,7 @@ def watch(directories: tuple[Path, ...], config: Path | None) -> None:
 def status(night: str | None, state: str | None, *, as_json: bool, config: Path | None) -> None:
     """Show what became of the files."""
     with sentences():
-        board = _status(load(config))
+        board = open_status(load(config))
         records = board.records(night=night, state=State(state) if state else None)
         if as_json:
             document = {"schema": 1, "files": [record.as_dict() for record in records]}
@@ -119,13 +118,6 @@ def _settings(
     return settings, flags
 
 
-def _status(settings: Settings) -> Status:
-    url = redis_url(settings)
-    client = connect(url)
-    ping(client, url)
-    return Status(client)
-
-
 def _log_to_file(settings: Settings) -> None:
     import logging
 
@@ -154,6 +146,7 @@ def _stop_on_signal() -> Iterator[threading.Event]:
 
 
 main.add_command(mask)
+main.add_command(submit)
 
 if __name__ == "__main__":
     main()

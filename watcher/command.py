@@ -11,9 +11,11 @@ import click
 import redis
 
 from settings.errors import MaximaskdError
-from worker.connection import ServerUnreachableError
+from settings.schema import SettingsTree
+from worker.connection import ServerUnreachableError, connect, ping, redis_url
+from worker.status import Status
 
-__all__ = ["CONFIG", "ExitCode", "sentences"]
+__all__ = ["CONFIG", "ExitCode", "open_status", "sentences"]
 
 
 class ExitCode(IntEnum):
@@ -42,6 +44,31 @@ CONFIG = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Settings in TOML; without it, the file that MAXIMASKD_CONFIG names.",
 )
+
+
+def open_status(settings: SettingsTree) -> Status:
+    """
+    Connect to the server that holds the records.
+
+    Parameters
+    ----------
+    settings : SettingsTree
+        The settings.
+
+    Returns
+    -------
+    Status
+        The records of all files.
+
+    Raises
+    ------
+    ServerUnreachableError
+        Where the server does not answer.
+    """
+    url = redis_url(settings)
+    client = connect(url)
+    ping(client, url)
+    return Status(client)
 
 
 @contextmanager

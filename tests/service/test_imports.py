@@ -16,7 +16,7 @@ HEAVY = ("tensorflow", "keras", "jax", "openvino", "torch")
         "import settings, settings.sources, settings.logs",
         "import model, model.card, model.engine, model.probability, model.tiles",
         "import worker; worker.app; import worker.tasks, worker.preload, worker.masking",
-        "import watcher, watcher.cli, watcher.local, watcher.loop",
+        "import watcher, watcher.cli, watcher.local, watcher.loop, watcher.submission",
     ],
 )
 def test_no_import_outside_a_workers_process_loads_tensorflow(program: str) -> None:
