@@ -51,7 +51,9 @@ def submit(paths: tuple[str, ...], queue: str | None, *, as_json: bool, **option
             for submitted in Submission(intake, overlay).send(find_targets(paths, settings.watch)):
                 results.append(submitted)
                 if not as_json:
-                    click.echo(submitted.line, err=bool(submitted.reason))
+                    # A terminal cannot show bytes that are not UTF-8.
+                    line = click.format_filename(submitted.line)
+                    click.echo(line, err=bool(submitted.reason))
         finally:
             if as_json:
                 document = {"schema": 1, "files": [one.as_dict() for one in results]}

