@@ -20,6 +20,7 @@ from worker.overlay import Overlay
 from worker.places import check_exposure, check_output_dir, root_of
 from worker.product import read_key
 from worker.status import FileRecord, State
+from worker.task_job import check_target
 
 __all__ = ["Result", "Submission", "Submitted"]
 
@@ -184,12 +185,12 @@ class Submission:
             if _is_same(usual.parent, overlay.output_dir):
                 # One mask file, one record.
                 overlay = overlay.model_copy(update={"output_dir": None})
-        self._refuse_a_clash(
-            target,
-            self._intake.target(
-                path, root, configuration, hdu=target.hdu, output_dir=overlay.output_dir
-            ),
+        mask = self._intake.target(
+            path, root, configuration, hdu=target.hdu, output_dir=overlay.output_dir
         )
+        self._refuse_a_clash(target, mask)
+        if overlay.output_dir is not None:
+            check_target(mask, path, self._intake.status)
         return self._offer(target, root, overlay)
 
     def _offer(self, target: Target, root: Path, overlay: Overlay) -> Submitted:

@@ -6,20 +6,23 @@ roots.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from settings.errors import PermanentError
+from worker.board import Board
 from worker.identity import exposure_key
-from worker.masking import Job, make_job
+from worker.masking import Job, SourceClashError, make_job
 from worker.overlay import Order
 from worker.places import check_exposure, check_output_dir
+from worker.product import read_key
 from worker.variants import Variant
 
 if TYPE_CHECKING:
     from worker.preload import Preloaded
 
-__all__ = ["ConfigurationError", "OutdatedError", "make_task_job"]
+__all__ = ["ConfigurationError", "OutdatedError", "check_target", "make_task_job"]
 
 
 class ConfigurationError(PermanentError):
@@ -64,6 +67,8 @@ def make_task_job(
         Where the exposure or its mask lies outside the worker's roots.
     OutdatedError
         Where a submitted file has changed: only a watcher follows changes.
+    SourceClashError
+        Where the mask file is that of another exposure.
     ClassFileError, RecipeError
         Where a class file is malformed or asks for what the preset has not.
     """
@@ -85,7 +90,7 @@ def make_task_job(
         check_output_dir(order.output_dir, settings.root)
     if order.is_submission:
         _refuse_a_changed_file(path, order, key)
-    return make_job(
+    job = make_job(
         path,
         settings,
         configuration,
@@ -98,6 +103,36 @@ def make_task_job(
         output_dir=order.output_dir,
         batch_size=order.batch_size,
     )
+    if order.output_dir is not None:
+        check_target(job.target, path, loaded.status)
+    return job
+
+
+def check_target(target: Path, path: Path, board: Board) -> None:
+    """
+    Make sure that a mask in a named directory does not overwrite that of another exposure.
+
+    Parameters
+    ----------
+    target : Path
+        The mask file to write.
+    path : Path
+        The exposure.
+    board : Board
+        The records, which know where a mask comes from.
+
+    Raises
+    ------
+    SourceClashError
+        Where the mask file is that of another exposure which is still there.
+    """
+    key = read_key(target)
+    other = board.get(key) if key else None
+    if other and other.path != path and os.path.isfile(other.path):  # noqa: PTH113 (raises nothing)
+        raise SourceClashError(
+            f"The mask of {path} would overwrite {target}, which is that of {other.path}: name "
+            "another output directory."
+        )
 
 
 def _refuse_a_changed_file(path: Path, order: Order, key: str) -> None:

@@ -273,9 +273,15 @@ def test_places_outside_the_roots_are_refused_at_once(site: Site, sky: np.ndarra
 def test_two_masks_never_become_one_file(site: Site, sky: np.ndarray) -> None:
     for folder in ("one", "two"):
         write(site.incoming / folder / "a.fits", sky[:60, :70])
-    said = submit(*NOBODYS, "--output-dir", "out", "one", "two", status=1)
-    assert said.stdout == f"queued {site.incoming / 'one' / 'a.fits'}\n"
+    first = site.incoming / "one" / "a.fits"
+    words = ("--output-dir", "out")
+    said = submit(*words, "one", "two", status=1)
+    assert said.stdout == f"queued {first}\n"
     assert "would overwrite" in said.stderr
+    site.ended(first, output_dir=site.incoming / "out")
+    assert f"which is that of {first}: name another" in submit(*words, "two", status=1).stderr
+    first.unlink()
+    assert submit(*words, "two").stdout.startswith("queued ")
 
 
 def test_what_waits_is_not_sent_twice(site: Site, sky: np.ndarray) -> None:

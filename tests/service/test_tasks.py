@@ -194,6 +194,22 @@ def test_masks_go_nowhere_outside_the_roots(
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_a_mask_in_a_named_directory_overwrites_no_other_exposures(
+    loaded: Preloaded, exposure: Path, tmp_path: Path
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other" / exposure.name
+    other.parent.mkdir()
+    other.write_bytes(exposure.read_bytes())
+    ends = []
+    for path in (exposure, other):
+        key = key_of(loaded, path, output_dir=out)
+        claim(loaded, path, key)
+        ends.append(run(loaded, path, key, output_dir=str(out)))
+    assert [end.state for end in ends] == [State.DONE, State.FAILED]
+    assert f"{out / 'a.masks.fits'}, which is that of {exposure}" in ends[1].reason
+    assert fits.getval(out / "a.masks.fits", "MMKEY") == ends[0].key
+
+
 def test_a_path_that_climbs_out_of_its_root_is_refused(
     loaded: Preloaded, exposure: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
