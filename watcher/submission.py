@@ -208,7 +208,7 @@ class Submission:
             reason = f"{target} was taken over by another version of it: submit it again."
             return Submitted(str(target), Result.FAILED, reason, offer.key)
         result = _RESULTS.get(record.state, Result.FAILED)
-        return Submitted(str(target), result, _reason(target, record), offer.key)
+        return Submitted(str(target), result, _reason(record), offer.key)
 
     def _root_of(self, path: Path) -> Path:
         """Return the root that holds a path, or that its record knows, or else its directory."""
@@ -262,7 +262,7 @@ def _is_there(record: FileRecord) -> bool:
     return record.mask is not None and read_key(record.mask) == record.key
 
 
-def _reason(target: Target, record: FileRecord) -> str:
+def _reason(record: FileRecord) -> str:
     """Say why an exposure that was asked for before is not masked, and what to do."""
     match record.state:
         case State.FAILED if record.error_kind == "transient":
@@ -273,8 +273,8 @@ def _reason(target: Target, record: FileRecord) -> str:
             )
         case State.FAILED | State.QUARANTINED | State.SKIPPED:
             return (
-                f"{target} was {record.state} before: {record.reason} Change the file or the "
-                "options; `touch` makes it a new one."
+                f"{record.reason} It ended so before ({record.state}), and file and options are "
+                "the same: change one of them, `touch` is enough, to have it tried again."
             )
         case _:
             return ""

@@ -26,6 +26,7 @@ from settings.sources import load
 from watcher import submission
 from watcher.assembly import make_intake
 from watcher.cli import main
+from watcher.intake import Intake, QueueUnreachableError
 from watcher.paths import Target
 from watcher.submission import Submission
 from worker.connection import connect
@@ -320,10 +321,10 @@ def test_what_failed_or_was_skipped_before_is_said_and_not_masked_again(
     assert submit("a.fits[7]", "blank.fits").stdout == f"queued {path}[7]\nqueued {blank}\n"
     failed, skipped = site.ended(path, hdu=7), site.ended(blank)
     said = submit("a.fits[7]", status=1)
-    assert said.stderr.startswith(f"{path}[7] was failed before: {failed.reason} ")
-    assert "`touch` makes it a new one" in said.stderr
+    assert said.stderr.startswith(f"{failed.reason} It ended so before (failed)")
+    assert "`touch` is enough" in said.stderr
     said = submit("blank.fits")
-    assert said.stderr.startswith(f"skipped: {blank} was skipped before: {skipped.reason}")
+    assert said.stderr.startswith(f"skipped: {skipped.reason} It ended so before (skipped)")
     assert said.stdout == ""
     os.utime(blank)
     assert submit("blank.fits").stdout == f"queued {blank}\n"
@@ -479,3 +480,20 @@ def test_a_server_that_is_away_has_an_exit_status_of_its_own(
     write(site.incoming / "a.fits", sky[:60, :70])
     monkeypatch.setenv("MAXIMASKD_REDIS_URL", f"unix://{site.home}/none.sock")
     assert "none.sock" in submit("a.fits", status=4).stderr
+
+
+def test_a_server_that_falls_silent_on_the_way_is_said_after_what_was_queued(
+    site: Site, sky: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (write(site.incoming / name, sky[:60, :70]) for name in ("a.fits", "b.fits"))
+    original = Intake.offer
+
+    def offer(self: Intake, path: Path, *arguments: object, **options: object) -> object:
+        if path == second:
+            raise QueueUnreachableError("The queue does not answer.")
+        return original(self, path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Intake, "offer", offer)
+    said = submit("--json", *NOBODYS, "a.fits", "b.fits", status=4)
+    assert [file["target"] for file in json.loads(said.stdout)["files"]] == [str(first)]
+    assert "The queue does not answer" in said.stderr
