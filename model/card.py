@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 
 from settings.errors import PermanentError
@@ -87,3 +89,9 @@ class Card:
     sha256: str
     preprocessing: Preprocessing
     classes: tuple[MaskClass, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides about masks: weights, classes, normalisation."""
+        parts = [self.sha256, self.preprocessing, *map(astuple, self.classes)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -37,6 +37,7 @@ from model.track_weights import (
     CONVOLUTIONS,
     DENSE,
     LAST_SIDE,
+    TRACK_PRESET,
     TrackLayer,
     TrackWeights,
     fit_layers,
@@ -46,7 +47,6 @@ from model.weights import LayerWeights
 
 __all__ = ["import_maxitrack", "prune_track", "published_layers"]
 
-PRESET = "maxitrack-1.4"
 WEIGHTS_NAME = "weights.npz"
 #: What the slopes of the convolutions are rounded to multiples of.
 SLOPE_STEP = 2.0**-20
@@ -91,10 +91,12 @@ def import_maxitrack(presets: Path = PRESETS) -> Path:
     for name in CONVOLUTIONS:
         slopes = np.rint(np.asarray(weights[name].slopes) / SLOPE_STEP) * SLOPE_STEP
         weights[name] = replace(weights[name], slopes=slopes.astype(np.float32))
-    folder = presets / PRESET
+    folder = presets / TRACK_PRESET
     folder.mkdir(parents=True, exist_ok=True)
     sha256 = write_track_weights(weights, folder / WEIGHTS_NAME)
-    card = CARD_TEMPLATE.format(preset=PRESET, version=VERSION, weights=WEIGHTS_NAME, sha256=sha256)
+    card = CARD_TEMPLATE.format(
+        preset=TRACK_PRESET, version=VERSION, weights=WEIGHTS_NAME, sha256=sha256
+    )
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
     (folder / "LICENSE").write_text(package_licence(distribution.files or ()), encoding="utf-8")
     return folder

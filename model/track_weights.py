@@ -21,6 +21,7 @@ __all__ = [
     "BLOCK",
     "CONVOLUTIONS",
     "DENSE",
+    "TRACK_PRESET",
     "TrackCard",
     "TrackLayer",
     "TrackWeights",
@@ -38,6 +39,8 @@ CONVOLUTIONS = {"conv1": BLOCK, "conv2": 200, "conv3": 100, "conv4": 50, "conv5"
 LAST_SIDE, KERNEL, N_LOGITS = 12, 9, 2
 DENSE = ("dense1", "dense2", "dense3")
 CARD_NAME = "track.toml"
+#: The network that comes with maximaskd.
+TRACK_PRESET = "maxitrack-1.4"
 
 
 @dataclass(frozen=True)

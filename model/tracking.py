@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from model.background import Background
-from model.track_weights import BLOCK, read_track_card, read_track_weights
+from model.track_weights import BLOCK, TRACK_PRESET, read_track_card, read_track_weights
 
 __all__ = ["Tracker", "aggregate", "blocks", "choose_hdus"]
 
@@ -50,7 +50,7 @@ class Tracker:
     Paillassa, Bertin & Bouy 2020, A&A 634, A48.
     """
 
-    def __init__(self, preset: str = "maxitrack-1.4", *, batch_size: int = 16) -> None:
+    def __init__(self, preset: str = TRACK_PRESET, *, batch_size: int = 16) -> None:
         card, folder = read_track_card(preset)
         weights = read_track_weights(card, folder)
         # An import of Keras starts the backend, which a broken preset should not.

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from model.card import read_card
+from model.preset import read_card
 from model.probability import make_recipe
 from settings.schema import MaskSettings
 from worker.header import Provenance

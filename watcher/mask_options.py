@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from model.card import PresetError, preset_folder
+from model.card import PresetError
+from model.preset import PRESETS, find_preset
 from worker.overlay import Overlay
 
 __all__ = ["mask_options", "overlay_of"]
@@ -150,7 +151,7 @@ def _preset(text: str) -> str:
     """Return the name of a preset that comes with maximaskd as it is, all else as a path."""
     path = Path(text).expanduser()
     try:
-        is_shipped = preset_folder(text) != path
+        is_shipped = find_preset(text).folder == PRESETS / text
     except PresetError:
         is_shipped = False
     return text if is_shipped or not path.exists() else _absolute(text)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from model.card import Card
 from model.probability import make_recipe, speaks_2018
+from model.track_weights import TRACK_PRESET, read_track_card
 from model.vocabulary import CLASSES_2018, SOURCES_2018
 from settings.classes import ClassFile, ClassFileError, read_class_file
 from settings.errors import PermanentError
@@ -36,7 +37,7 @@ class Configuration:
     files : mapping of str to Path
         The class files that were used, by their names.
     hash : str
-        Short hash of all of it, and of the preset's weights.
+        Short hash of all of it, and of the networks.
     problem : PermanentError or None
         Why nothing can be masked so: a class file is malformed.
     """
@@ -70,6 +71,9 @@ class Configurations:
 
     def __init__(self, settings: MaskSettings, card: Card, *, look_s: float = 0.0) -> None:
         self._settings, self._card, self._look_s = settings, card, look_s
+        self._networks = [card.fingerprint]
+        if settings.track:
+            self._networks.append(read_track_card(TRACK_PRESET)[0].sha256)
         self._known: dict[tuple[Path, ...], tuple[float, _Signature, Configuration]] = {}
 
     def of(self, exposure: Path, root: Path | None = None) -> Configuration:
@@ -110,9 +114,9 @@ class Configurations:
             mask = self._settings.model_copy(update=self._values(files))
             make_recipe(self._card, mask)
         except PermanentError as error:
-            digest = configuration_hash(self._settings, self._card.sha256, problem=str(error))
+            digest = configuration_hash(self._settings, self._networks, problem=str(error))
             return Configuration(self._settings, files, digest, error)
-        return Configuration(mask, files, configuration_hash(mask, self._card.sha256))
+        return Configuration(mask, files, configuration_hash(mask, self._networks))
 
     def _kinds(self) -> list[ClassFile]:
         """Return the files that matter: what is not applied is not looked for."""

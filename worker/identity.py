@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from settings.schema import MaskSettings
@@ -24,7 +25,7 @@ ARRIVAL_PREFIX = "arrival-"
 
 
 def configuration_hash(
-    mask_settings: MaskSettings, preset_sha256: str, *, problem: str = ""
+    mask_settings: MaskSettings, networks: Sequence[str], *, problem: str = ""
 ) -> str:
     """
     Condense what decides about a mask, apart from the exposure itself.
@@ -34,9 +35,9 @@ def configuration_hash(
     mask_settings : MaskSettings
         The settings; the order of mappings does not matter, that of `classes` does, since
         it is the order of the planes.
-    preset_sha256 : str
-        SHA-256 of the preset's weights, in hexadecimal: the preset's name alone may come to stand
-        for other weights.
+    networks : sequence of str
+        Checksums of the networks that take part, weights and cards, in hexadecimal: a preset's
+        name alone may come to stand for others.
     problem : str, optional
         Why nothing can be masked so; mended, it is another configuration.
 
@@ -47,7 +48,7 @@ def configuration_hash(
     """
     # Where class files lie does not matter, what they say does.
     settings = mask_settings.model_dump(mode="json", exclude={"config_dir"})
-    parts = {"mask": settings, "preset": preset_sha256.lower(), "problem": problem}
+    parts = {"mask": settings, "networks": list(networks), "problem": problem}
     return _digest(parts)[:CONFIGURATION_DIGITS]
 
 

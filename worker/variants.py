@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from model.card import Card, read_card
+from model.card import Card
+from model.preset import read_card
 from settings.logs import get_logger
 from settings.schema import MaskSettings
 from worker.class_files import Configurations

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from model.card import read_card
+from model.preset import read_card
 from model.probability import make_recipe
 from settings.schema import MaskSettings
 from watcher.cli import main
@@ -294,7 +294,8 @@ def test_the_commands_that_make_the_masks_are_understood(
     monkeypatch.chdir(folder)
     for words in commands(MASKS, "Using the masks"):
         assert words[:2] == ["maximaskd", "mask"]
-        context = main.commands["mask"].make_context("mask", words[2:])
+        parent = main.make_context("maximaskd", words[1:])
+        context = main.commands["mask"].make_context("mask", words[2:], parent=parent)
         assert context.params
 
 
@@ -349,3 +350,15 @@ def test_everything_that_a_page_links_to_is_there(page: Path) -> None:
             headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in headings}
             assert anchor in slugs, link
+
+
+def test_the_tests_that_the_table_of_features_names_are_there() -> None:
+    text = README.read_text(encoding="utf-8").split("| tested in |")[1].split("\n\n")[0]
+    paths, names = re.findall(r"`(tests/[^`]+)`", text), re.findall(r"`…([^`…]+)…?`", text)
+    assert len(paths) > 5
+    assert len(names) > 8
+    for path in paths:
+        assert (REPOSITORY / path).is_file()
+    tests = (REPOSITORY / "tests/service/test_mask_command.py").read_text(encoding="utf-8")
+    for words in names:
+        assert re.search(rf"def test_\w*{words}", tests)

@@ -24,6 +24,7 @@ from model.preset import read_card
 from model.releases import RELEASE_2018
 from model.vocabulary import CLASSES_2018
 from watcher.cli import main
+from watcher.mask_command import mask
 
 CARD = read_card("maximask-1.4")
 NAMES = [mask_class.name for mask_class in CARD.classes]
@@ -93,6 +94,34 @@ def agree(ours: Path, theirs: Path, hdu: int = 0) -> None:
         assert (np.abs(first - second) < 1e-3).mean() > 0.999
     else:
         assert (first == second).mean() > 0.9999
+
+
+#: The option lists of the manuals: MaxiMask 2018, MaxiMask 1.4.1, MaxiTrack 1.4.1, with defaults.
+OF_THE_MANUALS = {
+    "--net_path": "maximask-1.4",
+    "--net_dir": "maximask-1.4",
+    "--config_dir": None,
+    "--prior_modif": "True",
+    "--proba_thresh": "True",
+    "--single_mask": "False",
+    "--batch_size": "8",
+    "--prior": "0.05",
+    "--frac": "1",
+    "-v": None,
+    "--verbose": None,
+}
+
+
+def test_every_option_of_the_manuals_is_there_with_its_default() -> None:
+    options = {word: one for one in mask.params for word in one.opts if word.startswith("-")}
+    assert set(OF_THE_MANUALS) <= set(options)
+    for word, default in OF_THE_MANUALS.items():
+        if default is not None:
+            assert f"[default: {default}]" in options[word].help
+    device, path = (one for one in mask.params if not one.opts[0].startswith("-"))
+    assert (list(device.type.choices), path.name) == (["cpu", "gpu"], "im_path")
+    for word in ("-h", "--help"):
+        assert "Usage: main mask [OPTIONS] {cpu|gpu} IM_PATH..." in run(word).stdout
 
 
 def test_a_file_as_the_published_tool_masks_it(home: Path, sky: np.ndarray) -> None:
@@ -327,10 +356,10 @@ def test_the_network_may_be_the_directory_of_2018(
     normalised = normalise_plane(plane, Preprocessing.V2018)
     tile = normalised.background.normalise(normalised.clean)
     raw = checkpoint_2018.probabilities(tile[np.newaxis])[0]
-    for one, probability, mask in zip(RELEASE_2018.classes, raw, masks, strict=True):
+    for one, probability, plane in zip(RELEASE_2018.classes, raw, masks, strict=True):
         factor = one.training_prior * (1 - one.prior) / ((1 - one.training_prior) * one.prior)
         shifted = probability / (probability + factor * (1 - probability))
-        assert (mask == (shifted > one.threshold)).mean() > 0.9999
+        assert (plane == (shifted > one.threshold)).mean() > 0.9999
     track = header["MMTRACK"]
     run("--track", "a.fits")
     assert fits.getval("a.masks.fits", "MMTRACK") == track

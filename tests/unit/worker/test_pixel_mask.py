@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from model.card import read_card
+from model.preset import read_card
 from worker.pixel_mask import PixelMaskError, PixelMaskUnavailableError, read_pixel_mask
 from worker.product import Compression
 

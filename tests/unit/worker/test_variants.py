@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from model.card import preset_folder, read_card
+from model.preset import PRESETS, read_card
 from settings.schema import MaskSettings
 from worker.class_files import Configurations
 from worker.overlay import NO_OVERLAY, Overlay
@@ -68,7 +68,7 @@ def test_one_other_preset_is_kept_and_followed(
     own: Variant, variants: Variants, loader: Loader, tmp_path: Path
 ) -> None:
     for name in ("one", "two"):
-        shutil.copytree(preset_folder("maximask-1.4"), tmp_path / name)
+        shutil.copytree(PRESETS / "maximask-1.4", tmp_path / name)
     one, two = (Overlay(mask={"preset": str(tmp_path / name)}) for name in ("one", "two"))
     assert variants.of(own, one).masker is variants.of(own, one).masker
     assert variants.of(own, two).masker is not own.masker
