@@ -12,6 +12,7 @@ __all__ = [
     "LAYERS",
     "STEP",
     "Layer",
+    "decoder_reach",
     "fine_reach",
     "layer_shape",
 ]
@@ -106,6 +107,19 @@ BRANCHES = {
     n_layers: tuple(f"ucp{n_layers}_conv{scale + 1}" for scale in reversed(range(n_layers)))
     for n_layers in (4, 3, 2, 1)
 }
+
+
+def decoder_reach() -> int:
+    """
+    Return how far a pixel of the maps that the coarse scales hand back can be from its output.
+
+    Returns
+    -------
+    int
+        Distance in pixels of the plane.
+    """
+    names = [name for stage in (*DECODER[:FINE_SCALES], ("final_conv",)) for name in stage]
+    return sum(1 << layer.scale for layer in LAYERS if layer.name in names)
 
 
 def fine_reach() -> int:

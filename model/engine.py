@@ -1,14 +1,13 @@
-"""Runs the network on a device: batches of normalised tiles in, batches of probabilities out."""
+"""Chooses what runs the network: weights and a device in, an engine out."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
+import importlib.util
 import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from model.tiles import Span
 from model.weights import Weights
 from settings.errors import MaximaskdError
 
-__all__ = ["Device", "DeviceError", "Engine", "count_gpus"]
+__all__ = ["Device", "DeviceError", "Engine", "EngineName", "count_gpus", "make_engine"]
 
 #: Where Linux has its devices, and the files of GPUs: CUDA, ROCm, WSL, others.
 DEVICES = Path("/dev")
@@ -39,41 +38,28 @@ class Device(StrEnum):
     GPU = "gpu"
 
 
-class Engine:
-    """
-    The network on one device, with the memory of a GPU taken only as it is needed.
+class EngineName(StrEnum):
+    """What can run the network."""
 
-    Parameters
+    AUTO = "auto"
+    OPENVINO = "openvino"
+    KERAS = "keras"
+
+
+class Engine(Protocol):
+    """
+    The network on one device: batches of normalised tiles in, batches of probabilities out.
+
+    Attributes
     ----------
-    weights : Weights
-        All layers.
-    device : Device, optional
-        `AUTO` takes a GPU where one is visible.
-    threads : int, optional
-        CPU threads; 0 for one each core.
-
-    Raises
-    ------
-    DeviceError
-        Where a GPU is asked for and none is visible.
-
-    Notes
-    -----
-    Keras decides what drives the device: TensorFlow, or what ``KERAS_BACKEND`` names.
+    device : Device
+        Where it runs: CPU or GPU.
+    name : str
+        What runs it, with its version.
     """
 
-    def __init__(self, weights: Weights, *, device: Device = Device.AUTO, threads: int = 0) -> None:
-        self.device = _prepare(device, threads)
-        # Imported after the device is prepared: an import of Keras may start TensorFlow's runtime.
-        import keras
-
-        from model.network import MaskNetwork
-
-        self.name = f"{keras.backend.backend()} {_backend_version(keras.backend.backend())}"
-        self._network = MaskNetwork(weights)
-        # Compiling for each shape would cost seconds a shape; GPUs of today refuse XLA's sigmoid
-        # (issue 33 of MaxiMask's tracker).
-        self._network.compile(jit_compile=False)
+    device: Device
+    name: str
 
     def __call__(
         self, planes: NDArray[np.float32], rows: Span, columns: Span
@@ -90,13 +76,57 @@ class Engine:
 
         Returns
         -------
-        ndarray, shape (n_tiles, n_classes, ny, nx), float32
-            Raw probabilities.
+        ndarray, shape (n_tiles, n_classes, n_decoded_y, n_decoded_x), float32
+            Raw probabilities of what the tiles decode (`Span.decoded`); valid until the next call.
         """
-        inputs: list[NDArray[Any]] = [planes[..., np.newaxis]]
-        for span in (rows, columns):
-            inputs += [span.window_pixels(), span.cell_pixels(), span.places()]
-        return np.asarray(self._network.predict_on_batch(tuple(inputs)))
+
+
+def make_engine(
+    weights: Weights,
+    *,
+    name: EngineName = EngineName.AUTO,
+    device: Device = Device.AUTO,
+    threads: int = 0,
+) -> Engine:
+    """
+    Load the network.
+
+    Parameters
+    ----------
+    weights : Weights
+        All layers.
+    name : EngineName, optional
+        What runs it; `AUTO`: Keras where a GPU is visible and may be used, else OpenVINO where it
+        is installed.
+    device : Device, optional
+        `AUTO` takes a GPU where one is visible.
+    threads : int, optional
+        CPU threads; 0 for one each core.
+
+    Returns
+    -------
+    Engine
+        Ready to be called.
+
+    Raises
+    ------
+    DeviceError
+        Where the device is not there, or not for this engine.
+    """
+    if name is EngineName.AUTO:
+        name = _fastest(device)
+    if name is EngineName.KERAS:
+        from model.keras_engine import KerasEngine
+
+        return KerasEngine(weights, device=device, threads=threads)
+    if device is Device.GPU:
+        raise DeviceError(
+            "The engine openvino runs on the CPU here: set worker.engine to `keras` or `auto`, or "
+            "use the device `cpu`."
+        )
+    from model.openvino_engine import OpenVinoEngine
+
+    return OpenVinoEngine(weights, threads=threads)
 
 
 def count_gpus() -> int:
@@ -113,7 +143,7 @@ def count_gpus() -> int:
     A process that started TensorFlow or CUDA must not fork, so a parent of workers asks a child.
     On Linux a GPU has a device file; where there is none, no child is asked.
     """
-    if sys.platform == "linux" and not any(any(DEVICES.glob(name)) for name in GPU_FILES):
+    if not _may_have_gpu():
         return 0
     try:
         answer = subprocess.run(  # noqa: S603 (our own interpreter, a constant program)
@@ -142,35 +172,12 @@ def gpus_here() -> int:
     return sum("gpu" in name for name in keras.distribution.list_devices())
 
 
-def _prepare(device: Device, threads: int) -> Device:
-    """Settle the device before the backend starts, and return which it is."""
-    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
-        gpus = _prepare_tensorflow(device, threads)
-    else:
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        gpus = gpus_here() if device is not Device.CPU else 0
-    if device is Device.GPU and not gpus:
-        raise DeviceError(
-            "No GPU is visible to this process: check the driver and CUDA_VISIBLE_DEVICES, install "
-            "maximaskd[gpu], or use the device `cpu`."
-        )
-    return Device.GPU if gpus else Device.CPU
+def _fastest(device: Device) -> EngineName:
+    """Return what is fastest here; a machine that may have a GPU is asked in this process."""
+    if device is Device.GPU or (device is Device.AUTO and _may_have_gpu() and gpus_here()):
+        return EngineName.KERAS
+    return EngineName.OPENVINO if importlib.util.find_spec("openvino") else EngineName.KERAS
 
 
-def _prepare_tensorflow(device: Device, threads: int) -> int:
-    import tensorflow as tf
-
-    gpus: list[Any] = []
-    if device is Device.CPU:
-        tf.config.set_visible_devices([], "GPU")
-    else:
-        gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, enable=True)
-    if threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-    return len(gpus)
-
-
-def _backend_version(backend: str) -> str:
-    return importlib.metadata.version(backend)
+def _may_have_gpu() -> bool:
+    return sys.platform != "linux" or any(any(DEVICES.glob(name)) for name in GPU_FILES)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.engine import Device, Engine
+from model.engine import Device, EngineName, make_engine
 from model.normalise import NormalisedPlane, normalise_plane
 from model.preset import find_preset
 from model.probability import Recipe, make_recipe
@@ -37,8 +37,10 @@ class Masker:
     ----------
     preset : str, optional
         Name or folder of the preset, as `find_preset` takes it.
+    engine : EngineName, optional
+        What runs it.
     device : Device, optional
-        Where the network runs.
+        Where it runs.
     threads : int, optional
         CPU threads; 0 for one each core.
     batch_size : int, optional
@@ -66,13 +68,15 @@ class Masker:
         self,
         preset: str = "maximask-1.4",
         *,
+        engine: EngineName = EngineName.AUTO,
         device: Device = Device.AUTO,
         threads: int = 0,
         batch_size: int = 8,
     ) -> None:
         found = find_preset(preset)
         self.card = found.card
-        self._engine = Engine(prune(read_weights(found)), device=device, threads=threads)
+        weights = prune(read_weights(found))
+        self._engine = make_engine(weights, name=engine, device=device, threads=threads)
         self._batch_size = batch_size
         self.device = self._engine.device
         self.engine = self._engine.name

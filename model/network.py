@@ -51,13 +51,13 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
         ----------
         inputs : tuple of tensors
             The planes, shape (batch, ny, nx, 1), float32, sides multiples of `STEP`; then for the
-            rows, and again for the columns, three vectors, int32: `Span.window_pixels`,
-            `Span.cell_pixels` and `Span.places`.
+            rows, and again for the columns, four vectors, int32: `Span.window_pixels`,
+            `Span.cell_pixels`, `Span.places` and `Span.decoded_pixels`.
 
         Returns
         -------
-        tensor, shape (batch, n_classes, ny, nx), float32
-            Raw probabilities, the priors being the training set's.
+        tensor, shape (batch, n_classes, n_decoded_y, n_decoded_x), float32
+            Raw probabilities of `Span.decoded`, the priors being the training set's.
         """
         planes, *layout = inputs
         x = ops.arcsinh(planes)
@@ -68,7 +68,15 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
             x, winner = _pool(x)
             winners.append(winner)
         x = self._stage(ENCODER[FINE_SCALES], x)
-        x, longest = self._coarse(x, winners[-1], layout)
+        rows, columns = layout[:4], layout[4:]
+        x, longest = self._coarse(x, winners[-1], rows[:3], columns[:3])
+        # From here on, only what the tile gives: the encoder's margin is wide.
+        decoded = rows[3], columns[3]
+        skips = [_crop(skip, decoded, FINE_SCALES - 1 - scale) for scale, skip in enumerate(skips)]
+        winners = [
+            _crop(winner, decoded, FINE_SCALES - 2 - scale)
+            for scale, winner in enumerate(winners[:-1])
+        ]
         # What a decoder stage starts from also starts the side branch of that stage.
         branches = [(longest, BRANCHES[FINE_SCALES + 1][1:])]
         for scale in reversed(range(FINE_SCALES)):
@@ -80,9 +88,12 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
         scores = self._convolve("final_conv", ops.concatenate(parts, axis=-1))
         return ops.transpose(ops.sigmoid(scores), (0, 3, 1, 2))
 
-    def _coarse(self, skip: Any, winner: Any, layout: list[Any]) -> tuple[Any, Any]:
+    def _coarse(
+        self, skip: Any, winner: Any, rows_of: list[Any], columns_of: list[Any]
+    ) -> tuple[Any, Any]:
         """Pass windows through the coarser scales; return main decoder and longest branch."""
-        rows, row_cells, row_places, columns, column_cells, column_places = layout
+        rows, row_cells, row_places = rows_of
+        columns, column_cells, column_places = columns_of
         windows = self._deep(_cut(skip, rows, columns, WINDOW))
         deep = _join(windows, rows, columns, WINDOW)
         # From here on a cell of each window is enough: what lies around it takes no part any more.
@@ -158,6 +169,15 @@ def _unpool(x: Any, winner: Any) -> Any:
     rows = [ops.stack(corners[i : i + 2], axis=3) for i in (0, 2)]
     y = ops.stack([ops.reshape(row, (batch, ny, 2 * nx, channels)) for row in rows], axis=2)
     return ops.reshape(y, (batch, 2 * ny, 2 * nx, channels))
+
+
+def _crop(x: Any, decoded: tuple[Any, Any], n_doublings: int) -> Any:
+    """Take the pixels that are decoded out of maps so many times finer than those handed back."""
+    for axis, pixels in enumerate(decoded, start=1):
+        for _ in range(n_doublings):
+            pixels = ops.reshape(ops.stack([2 * pixels, 2 * pixels + 1], axis=1), (-1,))  # noqa: PLW2901 (finer and finer)
+        x = ops.take(x, pixels, axis=axis)
+    return x
 
 
 def _cut(x: Any, rows: Any, columns: Any, side: int) -> Any:

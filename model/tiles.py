@@ -28,16 +28,22 @@ WINDOW = SMALLEST_SIDE // STEP
 #: A window every 200 pixels, of which the central 200 are kept (MaxiMask 1.4.1).
 WINDOW_STEP = 200
 BORDER = 100
-#: What a cell keeps, in maps of twice the scale.
-CELL_KEPT = 2 * WINDOW_STEP // STEP
+#: Pixels of the plane for one of the maps that the coarse scales hand back, twice as fine.
+HANDED_BACK = STEP // 2
+#: Pixels around what a tile keeps that the decoder needs: it reaches no further (`decoder_reach`).
+MARGIN = 12
+#: What a cell keeps at most, in maps that are handed back: a window's centre with both margins.
+CELL_KEPT = (WINDOW_STEP + 2 * MARGIN) // HANDED_BACK
 #: Pixels around it: two convolutions reach two pixels.
 CELL_MARGIN = 2
 #: Side of a cell; what it keeps may begin and end in the middle of a pixel.
 CELL = CELL_KEPT // 2 + 1 + 2 * CELL_MARGIN
 #: Pixels of a wide tile for each unit of the batch size, which is at least 1: more than one window.
-PIXELS_PER_BATCH_UNIT = 250_000
-#: Most pixels in one wide tile: 3 to 4 GB of memory on the CPU, which a small laptop has.
+PIXELS_PER_BATCH_UNIT = 200_000
+#: Most pixels in one wide tile.
 WIDE_PIXELS = 8 * PIXELS_PER_BATCH_UNIT
+#: Arithmetic of encoder and deep scales, which see the whole tile, beside that of the decoder.
+ENCODER_COST = 0.2
 
 
 class TilePlan(StrEnum):
@@ -74,9 +80,18 @@ class Span:
         return self.window.stop - self.window.start
 
     @property
+    def decoded(self) -> slice:
+        """The part of the plane for which the tile gives probabilities: what it keeps, and more."""
+        return slice(
+            max(self.kept.start - MARGIN, self.window.start),
+            min(self.kept.stop + MARGIN, self.window.stop),
+        )
+
+    @property
     def kept_here(self) -> slice:
-        """The part to keep, in the tile's own pixels."""
-        return slice(self.kept.start - self.starts[0], self.kept.stop - self.starts[0])
+        """The part to keep, in the pixels that the tile gives."""
+        first = self.decoded.start
+        return slice(self.kept.start - first, self.kept.stop - first)
 
     @property
     def offsets(self) -> tuple[int, ...]:
@@ -110,12 +125,12 @@ class Span:
 
     def places(self) -> NDArray[np.int32]:
         """
-        Tell for each map pixel which cell's result it takes.
+        Tell for each pixel of the maps that are handed back which cell's result it takes.
 
         Returns
         -------
-        ndarray, shape (2 * length // STEP,), int32
-            Positions in `cell_pixels` at twice their scale, for maps at scale ``2 / STEP``.
+        ndarray, shape (n_decoded // HANDED_BACK,), int32
+            Positions in `cell_pixels` at twice their scale.
         """
         places = [
             2 * (number * CELL - _cell_start(kept.start)) + np.arange(kept.start, kept.stop)
@@ -123,15 +138,30 @@ class Span:
         ]
         return np.concatenate(places, dtype=np.int32)
 
+    def decoded_pixels(self) -> NDArray[np.int32]:
+        """
+        List the pixels that are decoded, in the tile's maps of the scale that is handed back.
+
+        Returns
+        -------
+        ndarray, shape (n_decoded // HANDED_BACK,), int32
+            One after the other.
+        """
+        first, stop = (
+            (edge - self.starts[0]) // HANDED_BACK
+            for edge in (self.decoded.start, self.decoded.stop)
+        )
+        return np.arange(first, stop, dtype=np.int32)
+
     def _cells(self) -> Iterator[tuple[int, slice]]:
-        """Return each cell's window, and which pixels of that at ``2 / STEP`` it gives."""
-        scale = STEP // 2
-        next_starts = [start - self.starts[0] + BORDER for start in self.starts[1:]]
-        stops = [stop // scale for stop in (*next_starts, self.length)]
-        for window, (start, stop) in enumerate(pairwise([0, *stops])):
-            offset = (self.starts[window] - self.starts[0]) // scale
-            for first in range(start, stop, CELL_KEPT):
-                yield window, slice(first - offset, min(first + CELL_KEPT, stop) - offset)
+        """Return each cell's window, and which pixels of that it gives, in maps handed back."""
+        edges = [start + BORDER for start in self.starts[1:]]
+        for window, (start, stop) in enumerate(
+            pairwise([self.decoded.start, *edges, self.decoded.stop])
+        ):
+            first, last = ((edge - self.starts[window]) // HANDED_BACK for edge in (start, stop))
+            for cell in range(first, last, CELL_KEPT):
+                yield window, slice(cell, min(cell + CELL_KEPT, last))
 
 
 #: The tiles along one axis: those on the grid, and the one that ends with the plane.
@@ -158,9 +188,12 @@ class Tile:
         return self.rows.length, self.columns.length
 
     @property
-    def layout(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Where its windows lie: tiles of one layout can pass in one batch."""
-        return self.rows.offsets, self.columns.offsets
+    def layout(self) -> tuple[tuple[int, ...], ...]:
+        """Where its windows and what it decodes lie: tiles of one layout can pass in one batch."""
+        return tuple(
+            (*span.offsets, span.decoded.start - span.starts[0], span.decoded.stop - span.starts[0])
+            for span in (self.rows, self.columns)
+        )
 
 
 def plan_tiles(
@@ -215,7 +248,7 @@ def _cell_start(first_kept: int) -> int:
 def _windows(side: int) -> _Cut:
     """Return the windows on the grid, and the one at the plane's end where none of them ends."""
     grid = range(0, side - SMALLEST_SIDE + 1, WINDOW_STEP)
-    last = [side - SMALLEST_SIDE] if side % SMALLEST_SIDE else []
+    last = [side - SMALLEST_SIDE] if side % WINDOW_STEP else []
     return [_one_window(start, side) for start in grid], [
         _one_window(start, side) for start in last
     ]
@@ -250,13 +283,16 @@ def _joined(spans: Sequence[Span]) -> Span:
     return Span(starts, slice(spans[0].kept.start, spans[-1].kept.stop))
 
 
-def _lengths(cut: _Cut) -> list[int]:
-    return [span.length for spans in cut for span in spans]
-
-
 def _largest(cut: Sequence[_Cut]) -> int:
-    return max(_lengths(cut[0])) * max(_lengths(cut[1]))
+    rows, columns = (max(span.length for spans in side for span in spans) for side in cut)
+    return rows * columns
 
 
-def _cost(cut: Sequence[_Cut]) -> int:
-    return sum(_lengths(cut[0])) * sum(_lengths(cut[1]))
+def _cost(cut: Sequence[_Cut]) -> float:
+    """Estimate the arithmetic of all tiles, in that of a decoded pixel."""
+    seen, decoded = 1, 1
+    for side in cut:
+        spans = [span for part in side for span in part]
+        seen *= sum(span.length for span in spans)
+        decoded *= sum(span.decoded.stop - span.decoded.start for span in spans)
+    return ENCODER_COST * seen + decoded

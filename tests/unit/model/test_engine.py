@@ -1,4 +1,4 @@
-"""Finding GPUs without starting TensorFlow here."""
+"""Choosing an engine, and finding GPUs without starting TensorFlow here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from model import engine
-from model.engine import Device, count_gpus
+from model.engine import Device, DeviceError, EngineName, count_gpus, make_engine
+from model.keras_engine import prepare
+from model.preset import find_preset
+from model.weights import Weights, read_weights
 
 
 def test_a_machine_without_gpu_devices_has_none(
@@ -61,7 +64,7 @@ def test_the_memory_of_each_gpu_grows_on_demand(monkeypatch: pytest.MonkeyPatch)
         "set_memory_growth",
         lambda gpu, *, enable: growing.append((gpu, enable)),
     )
-    assert engine._prepare(Device.AUTO, 0) is Device.GPU
+    assert prepare(Device.AUTO, 0) is Device.GPU
     assert growing == [("GPU:0", True), ("GPU:1", True)]
 
 
@@ -72,5 +75,47 @@ def test_the_cpu_hides_every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         tf.config, "set_visible_devices", lambda devices, kind: hidden.append((devices, kind))
     )
-    assert engine._prepare(Device.CPU, 0) is Device.CPU
+    assert prepare(Device.CPU, 0) is Device.CPU
     assert hidden == [([], "GPU")]
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    return read_weights(find_preset("maximask-1.4"))
+
+
+def test_on_the_cpu_the_fastest_engine_runs(weights: Weights) -> None:
+    chosen = make_engine(weights, device=Device.CPU)
+    assert chosen.name.startswith("openvino 20")
+    assert chosen.device is Device.CPU
+
+
+def test_without_openvino_keras_runs(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda _name: None)
+    assert make_engine(weights, device=Device.CPU).name.startswith("tensorflow 2.")
+
+
+def test_where_a_gpu_is_visible_keras_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_may_have_gpu", lambda: True)
+    for gpus, expected in ((1, EngineName.KERAS), (0, EngineName.OPENVINO)):
+        monkeypatch.setattr(engine, "gpus_here", lambda gpus=gpus: gpus)
+        assert engine._fastest(Device.AUTO) is expected
+        assert engine._fastest(Device.CPU) is EngineName.OPENVINO
+        assert engine._fastest(Device.GPU) is EngineName.KERAS
+
+
+def test_openvino_on_a_gpu_is_refused_with_what_to_do(weights: Weights) -> None:
+    with pytest.raises(DeviceError, match=r"runs on the CPU here: set worker\.engine to `keras`"):
+        make_engine(weights, name=EngineName.OPENVINO, device=Device.GPU)
+
+
+def test_openvino_needs_no_tensorflow() -> None:
+    program = (
+        "import sys; from model.masker import Masker; from model.engine import Device; "
+        "print(Masker(device=Device.CPU).engine, 'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("openvino ")
+    assert done.stdout.endswith(" False\n")

@@ -41,20 +41,21 @@ def test_a_small_batch_gives_what_a_large_one_gives(masker: Masker) -> None:
     small = Masker(device=Device.CPU, batch_size=2)
     steps: list[float] = []
     assert agreement(masker(sky), small(sky, progress=steps.append)) > 0.999
-    assert len(steps) == 4
+    assert len(steps) == 6
     steps.clear()
-    one_by_one = small(sky[:500, :620], tiles=TilePlan.REFERENCE, progress=steps.append)
-    assert len(steps) == 3
-    reference = masker(sky[:500, :620], tiles=TilePlan.REFERENCE)
+    one_by_one = small(sky[:400, :1100], tiles=TilePlan.REFERENCE, progress=steps.append)
+    assert len(steps) == 4
+    reference = masker(sky[:400, :1100], tiles=TilePlan.REFERENCE)
     assert agreement(one_by_one, reference) > 0.99999
 
 
 def test_one_call_can_have_a_batch_size_of_its_own(masker: Masker) -> None:
-    sky = np.random.default_rng(6).normal(200, 8, (500, 620))
+    sky = np.random.default_rng(6).normal(200, 8, (400, 1000))
     steps: list[float] = []
-    for batch_size in (2, None):
+    for batch_size in (1, None):
         masker(sky, tiles=TilePlan.REFERENCE, batch_size=batch_size, progress=steps.append)
-    assert steps == [1 / 3, 2 / 3, 1, 1]
+    # Windows at the plane's ends keep more than those between them: they pass alone.
+    assert steps == [1 / 4, 2 / 4, 3 / 4, 1, 1 / 4, 3 / 4, 1]
 
 
 def test_progress_rises_to_one(masker: Masker, plane: np.ndarray) -> None:
@@ -122,4 +123,4 @@ def test_a_gpu_that_is_not_there_is_refused_with_what_to_do(
 
 def test_the_masker_says_what_it_runs_on(masker: Masker) -> None:
     assert masker.device is Device.CPU
-    assert masker.engine.startswith("tensorflow 2.")
+    assert masker.engine.startswith("openvino 20")

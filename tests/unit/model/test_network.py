@@ -1,4 +1,4 @@
-"""The network against the published SavedModel, on TensorFlow and on another backend."""
+"""The network against the published SavedModel, in every engine."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import pytest
 import tensorflow as tf
 from astropy.io import fits
 
+import model.tiles
 from model.background_1_4 import clean_plane, estimate_background
 from model.converter import published_weights
-from model.engine import Device, Engine
-from model.masker import Masker
+from model.engine import Device, Engine, EngineName, make_engine
+from model.preset import find_preset
 from model.tiles import TilePlan, plan_tiles
-from model.weights import Weights
+from model.weights import Weights, read_weights
 
 SIDE = 400
 TILE = plan_tiles((SIDE, SIDE), TilePlan.REFERENCE)[0]
@@ -28,14 +29,22 @@ PROGRAM = """
 import sys
 import numpy as np
 from model.preset import find_preset
-from model.engine import Device, Engine
+from model.engine import Device, EngineName, make_engine
 from model.tiles import TilePlan, plan_tiles
 from model.weights import read_weights
 tile = plan_tiles((400, 400), TilePlan.REFERENCE)[0]
-engine = Engine(read_weights(find_preset("maximask-1.4")), device=Device.CPU)
+weights = read_weights(find_preset("maximask-1.4"))
+engine = make_engine(weights, name=EngineName.KERAS, device=Device.CPU)
 np.save(sys.argv[2], engine(np.load(sys.argv[1]), tile.rows, tile.columns))
 print(engine.name)
 """
+
+
+@pytest.fixture(scope="module", params=[EngineName.OPENVINO, EngineName.KERAS])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Return the default preset's network in one engine after the other."""
+    weights = read_weights(find_preset("maximask-1.4"))
+    return make_engine(weights, name=request.param, device=Device.CPU)
 
 
 @pytest.fixture(scope="module")
@@ -67,22 +76,23 @@ def tiles(real: Callable[[str], Path]) -> np.ndarray:
 
 
 def test_probabilities_are_those_of_the_published_model(
-    masker: Masker, tiles: np.ndarray, published: Callable[[np.ndarray], np.ndarray]
+    engine: Engine, tiles: np.ndarray, published: Callable[[np.ndarray], np.ndarray]
 ) -> None:
-    ours = masker._engine(tiles, TILE.rows, TILE.columns)
+    ours = engine(tiles, TILE.rows, TILE.columns)
     assert ours.shape == (3, 14, SIDE, SIDE)
     np.testing.assert_allclose(ours, published(tiles), rtol=0, atol=5e-5)
 
 
-def test_pruning_changes_probabilities_by_rounding_alone(masker: Masker, tiles: np.ndarray) -> None:
+def test_pruning_changes_probabilities_by_rounding_alone(engine: Engine, tiles: np.ndarray) -> None:
     unpruned: Weights = published_weights()
-    whole = Engine(unpruned, device=Device.CPU)(tiles[:1], TILE.rows, TILE.columns)
-    pruned = masker._engine(tiles[:1], TILE.rows, TILE.columns)
+    whole_engine = make_engine(unpruned, device=Device.CPU)
+    whole = whole_engine(tiles[:1], TILE.rows, TILE.columns)
+    pruned = engine(tiles[:1], TILE.rows, TILE.columns)
     np.testing.assert_allclose(pruned, whole, rtol=0, atol=5e-5)
 
 
 def test_the_network_runs_on_another_keras_backend(
-    masker: Masker, tiles: np.ndarray, tmp_path: Path
+    engine: Engine, tiles: np.ndarray, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "tile.npy", tiles[:1])
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
@@ -94,15 +104,57 @@ def test_the_network_runs_on_another_keras_backend(
         check=True,
     )
     assert done.stdout.startswith("jax ")
-    ours = masker._engine(tiles[:1], TILE.rows, TILE.columns)
+    ours = engine(tiles[:1], TILE.rows, TILE.columns)
     np.testing.assert_allclose(np.load(tmp_path / "result.npy"), ours, rtol=0, atol=5e-5)
 
 
-def test_a_batch_gives_what_its_tiles_give_one_by_one(masker: Masker, tiles: np.ndarray) -> None:
-    together = masker._engine(tiles, TILE.rows, TILE.columns)
+def test_a_batch_gives_what_its_tiles_give_one_by_one(engine: Engine, tiles: np.ndarray) -> None:
+    together = engine(tiles, TILE.rows, TILE.columns).copy()
     for number in range(len(tiles)):
-        alone = masker._engine(tiles[number : number + 1], TILE.rows, TILE.columns)
+        alone = engine(tiles[number : number + 1], TILE.rows, TILE.columns)
         np.testing.assert_allclose(alone[0], together[number], rtol=0, atol=1e-5)
+
+
+def test_the_engines_agree_on_a_wide_tile() -> None:
+    plane = np.random.default_rng(4).normal(0, 1, (1, 800, 800)).astype(np.float32)
+    for y, x in np.random.default_rng(5).integers(4, 795, (90, 2)):
+        plane[0, y : y + 3, x : x + 2] += 40
+    # A tile inside a larger plane: margins on all sides, several windows.
+    tile = next(
+        tile
+        for tile in plan_tiles((2000, 2000), TilePlan.WIDE, most_pixels=800 * 800)
+        if tile.rows.starts[0] and tile.columns.starts[0] and tile.shape == (800, 800)
+    )
+    weights = read_weights(find_preset("maximask-1.4"))
+    keras, openvino = (
+        make_engine(weights, name=name, device=Device.CPU)
+        for name in (EngineName.KERAS, EngineName.OPENVINO)
+    )
+    ours = openvino(plane, tile.rows, tile.columns)
+    assert ours.shape == (1, 14, 624, 624)
+    # Where two values tie but for rounding, another pixel may win a pooling.
+    difference = np.abs(ours - keras(plane, tile.rows, tile.columns))
+    assert (difference < 1e-4).mean() > 0.9999
+
+
+def test_what_the_decoder_leaves_out_does_not_matter_to_what_a_tile_keeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(6)
+    plane = rng.normal(0, 1, (1, 800, 800)).astype(np.float32)
+    for y, x in rng.integers(4, 795, (130, 2)):
+        plane[0, y : y + 2, x : x + 3] += 30
+    engine = make_engine(read_weights(find_preset("maximask-1.4")), device=Device.CPU)
+    results = []
+    for margin in (model.tiles.MARGIN, 100):
+        monkeypatch.setattr("model.tiles.MARGIN", margin)
+        plan = plan_tiles((2000, 2000), TilePlan.WIDE, most_pixels=800 * 800)
+        # A tile inside a larger plane: with the larger margin it decodes all that it covers.
+        tile = next(tile for tile in plan if tile.rows.starts[0] and tile.columns.starts[0])
+        probabilities = engine(plane, tile.rows, tile.columns)[0]
+        assert probabilities.shape[1] == 600 + 2 * margin
+        results.append(probabilities[:, tile.rows.kept_here, tile.columns.kept_here].copy())
+    np.testing.assert_allclose(*results, rtol=0, atol=1e-4)
 
 
 def test_of_equal_values_the_first_is_the_maximum_that_is_unpooled() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.architecture import STEP, fine_reach
-from model.tiles import BORDER, SMALLEST_SIDE, WIDE_PIXELS, TilePlan, plan_tiles
+from model.architecture import STEP, decoder_reach, fine_reach
+from model.tiles import BORDER, MARGIN, SMALLEST_SIDE, WIDE_PIXELS, TilePlan, plan_tiles
 
 SIDES = st.integers(SMALLEST_SIDE, 5000)
 
@@ -18,14 +18,13 @@ def starts_and_kept(side: int) -> list[tuple[int, int, int]]:
     return [(t.rows.window.start, t.rows.kept.start, t.rows.kept.stop) for t in tiles]
 
 
-def test_the_reference_plan_is_that_of_the_published_package() -> None:
+def test_the_reference_plan_is_that_of_the_published_package_without_its_repetitions() -> None:
     assert starts_and_kept(400) == [(0, 0, 400)]
     assert starts_and_kept(800) == [(0, 0, 300), (200, 100 + 200, 500), (400, 500, 800)]
     assert starts_and_kept(1000) == [
         (0, 0, 300),
         (200, 300, 500),
         (400, 500, 700),
-        (600, 700, 1000),
         (600, 700, 1000),
     ]
     assert starts_and_kept(1023)[-2:] == [(600, 700, 900), (623, 723, 1023)]
@@ -65,9 +64,11 @@ def test_each_kept_pixel_of_a_wide_tile_takes_the_result_of_its_window(side: int
         windows, cells, places = span.window_pixels(), span.cell_pixels(), span.places()
         # Where the pixel comes from, at scale 2 / STEP, is where it goes.
         source = 2 * windows[cells[places // 2]] + places % 2
-        np.testing.assert_array_equal(source, np.arange(span.length * 2 // STEP))
+        np.testing.assert_array_equal(source, span.decoded_pixels())
         taken = cells[places // 2] // (SMALLEST_SIDE // STEP)
-        pixel = span.starts[0] + np.arange(places.size) * STEP // 2
+        pixel = span.starts[0] + span.decoded_pixels() * STEP // 2
+        assert pixel[0] == span.decoded.start
+        assert pixel[-1] + STEP // 2 == span.decoded.stop
         for number, start in enumerate(span.starts[1:], start=1):
             assert (taken[pixel >= start + BORDER] >= number).all()
 
@@ -78,8 +79,23 @@ def test_a_wide_tile_has_bounded_memory(shape: tuple[int, int]) -> None:
     assert max(tile.shape[0] * tile.shape[1] for tile in tiles) <= WIDE_PIXELS
 
 
-def test_the_margin_is_more_than_the_fine_scales_see() -> None:
+def test_the_margins_are_what_the_fine_scales_see() -> None:
     assert fine_reach() <= BORDER
+    assert decoder_reach() == MARGIN
+
+
+@given(SIDES, st.sampled_from(TilePlan))
+def test_a_tile_decodes_what_it_keeps_with_a_margin(side: int, plan: TilePlan) -> None:
+    for tile in plan_tiles((side, SMALLEST_SIDE), plan):
+        span = tile.rows
+        for inner, outer, edge in (
+            (span.kept.start, span.decoded.start, span.window.start),
+            (span.decoded.stop, span.kept.stop, span.window.stop),
+        ):
+            assert abs(inner - outer) == MARGIN or edge in {inner, outer}
+        here = span.kept_here
+        assert span.decoded.start + here.start == span.kept.start
+        assert here.stop - here.start == span.kept.stop - span.kept.start
 
 
 def test_a_small_plane_is_one_wide_tile() -> None:
