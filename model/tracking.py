@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from model.background import Background
+from model.engine import Device
+from model.keras_engine import prepare
 from model.track_weights import BLOCK, TRACK_PRESET, read_track_card, read_track_weights
 
 __all__ = ["Tracker", "aggregate", "blocks", "choose_hdus"]
@@ -26,6 +28,10 @@ class Tracker:
     ----------
     preset : str, optional
         Name or folder of the preset.
+    device : Device, optional
+        Where it runs; a second network in one process runs where the first one does.
+    threads : int, optional
+        CPU threads; 0 for one each core.
     batch_size : int, optional
         Blocks that pass through the network at a time; each takes about 30 MB.
 
@@ -40,20 +46,26 @@ class Tracker:
     ------
     PresetError
         Where the preset cannot be used.
-
-    Notes
-    -----
-    It runs where `model.engine.Engine`, made before it in the same process, has put Keras.
+    DeviceError
+        Where a GPU is asked for and none is visible.
 
     References
     ----------
     Paillassa, Bertin & Bouy 2020, A&A 634, A48.
     """
 
-    def __init__(self, preset: str = TRACK_PRESET, *, batch_size: int = 16) -> None:
+    def __init__(
+        self,
+        preset: str = TRACK_PRESET,
+        *,
+        device: Device = Device.AUTO,
+        threads: int = 0,
+        batch_size: int = 16,
+    ) -> None:
         card, folder = read_track_card(preset)
         weights = read_track_weights(card, folder)
         # An import of Keras starts the backend, which a broken preset should not.
+        prepare(device, threads)
         from model.track_network import TrackNetwork
 
         self.name = card.name

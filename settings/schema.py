@@ -241,6 +241,10 @@ class WorkerSettings(_Concern):
         description="Device of the network; `auto`: a GPU where the worker consumes `gpu` and one "
         "is visible, else the CPU.",
     )
+    engine: Literal["auto", "openvino", "keras"] = Field(
+        "auto",
+        description="What runs the network; `auto`: Keras on a GPU, OpenVINO on the CPU.",
+    )
     allow_cpu_on_gpu_queue: bool = Field(
         False,
         description="Whether a worker may consume `gpu` on a machine where no GPU is visible.",
@@ -250,7 +254,7 @@ class WorkerSettings(_Concern):
         ge=1,
         le=1024,
         description="Size of what passes through the network at once, in 400-pixel tiles (wide "
-        "tiles: in 250 000 pixels); lower it where memory is short.",
+        "tiles: in 200 000 pixels); lower it where memory is short.",
     )
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads of the network; 0: one for each core."

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from model.engine import Device
+from model.engine import Device, EngineName
 from model.masker import Masker
 from model.preset import read_card
 from model.tracking import Tracker
@@ -134,11 +134,14 @@ class _Run:
         started = time.monotonic()
         self._masker = Masker(
             settings.mask.preset,
+            engine=EngineName(settings.worker.engine),
             device=device,
             threads=settings.worker.threads,
             batch_size=settings.worker.batch_size,
         )
-        self._tracker = Tracker() if settings.mask.track else None
+        self._tracker = None
+        if settings.mask.track:
+            self._tracker = Tracker(device=device, threads=settings.worker.threads)
         logger.debug(
             "loaded preset=%s device=%s engine=%s seconds=%.1f",
             self._masker.card.name,

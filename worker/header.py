@@ -38,6 +38,7 @@ _OTHER_AXES = re.compile(
 _WCS_AXES = re.compile(r"WCSAXES[A-Z]?")
 #: Keywords of versions by distribution.
 VERSION_CARDS = {
+    "openvino": "MMVOVINO",
     "tensorflow": "MMVTF",
     "keras": "MMVKERAS",
     "astropy": "MMVASTRO",

@@ -20,7 +20,7 @@ import redis
 from celery import signals
 from celery.worker import state as celery_state
 
-from model.engine import Device, count_gpus
+from model.engine import Device, EngineName, count_gpus
 from model.preset import read_card
 from model.probability import make_recipe
 from settings.errors import MaximaskdError
@@ -47,7 +47,7 @@ UNFIT_SIGNAL = signal.SIGUSR2
 #: Seconds that the worker has to begin its stop, in which no process is replaced.
 GIVE_UP_S = 3.0
 #: Distributions whose versions stand in the header of each mask.
-DISTRIBUTIONS = ("maximaskd", "tensorflow", "keras", "astropy", "numpy")
+DISTRIBUTIONS = ("maximaskd", "openvino", "tensorflow", "keras", "astropy", "numpy")
 
 
 @dataclass(frozen=True)
@@ -117,21 +117,29 @@ class Preloaded:
         from model.masker import Masker
         from model.tracking import Tracker
 
+        worker = settings.worker
+
         def load_masker(preset: str) -> Masker:
-            worker = settings.worker
             return Masker(
-                preset, device=device, threads=worker.threads, batch_size=worker.batch_size
+                preset,
+                engine=EngineName(worker.engine),
+                device=device,
+                threads=worker.threads,
+                batch_size=worker.batch_size,
             )
+
+        def load_tracker() -> Tracker:
+            return Tracker(device=device, threads=worker.threads)
 
         return cls(
             settings=settings,
             masker=load_masker(settings.mask.preset),
-            tracker=Tracker() if settings.mask.track else None,
+            tracker=load_tracker() if settings.mask.track else None,
             configurations=Configurations(settings.mask, card),
             status=Status(connect(redis_url(settings))),
             owner=owner_name(worker_pid),
             versions={name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
-            variants=Variants(load_masker, Tracker),
+            variants=Variants(load_masker, load_tracker),
         )
 
 

@@ -102,6 +102,20 @@ def test_a_masked_exposure_is_done(loaded: Preloaded, exposure: Path) -> None:
     assert fits.getval(record.mask, "MMTRY") == 1
 
 
+def test_the_engine_of_the_settings_runs_the_network_and_stands_in_record_and_header(
+    loaded: Preloaded, exposure: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAXIMASKD_WORKER_ENGINE", "keras")
+    keras = Preloaded.load(device=Device.CPU, worker_pid=1)
+    keras = dataclasses.replace(keras, status=loaded.status)
+    for process, key, engine in ((keras, KEY, "tensorflow 2."), (loaded, KEY[::-1], "openvino 20")):
+        monkeypatch.setattr(preload._Process, "preloaded", process)
+        claim(process, exposure, key)
+        record = run(process, exposure, key)
+        assert record.engine.startswith(engine)
+        assert fits.getval(record.mask, "MMENGINE") == record.engine
+
+
 def test_a_tracking_error_is_told_in_record_event_and_header(
     loaded: Preloaded, exposure: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
