@@ -16,7 +16,16 @@ from model.tiles import Span
 from model.weights import Weights
 from settings.errors import MaximaskdError
 
-__all__ = ["Device", "DeviceError", "Engine", "EngineName", "count_gpus", "make_engine"]
+__all__ = [
+    "Device",
+    "DeviceError",
+    "Engine",
+    "EngineName",
+    "Precision",
+    "count_gpus",
+    "gpus_here",
+    "make_engine",
+]
 
 #: Where Linux has its devices, and the files of GPUs: CUDA, ROCm, WSL, others.
 DEVICES = Path("/dev")
@@ -46,6 +55,14 @@ class EngineName(StrEnum):
     KERAS = "keras"
 
 
+class Precision(StrEnum):
+    """What the network computes in."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 class Engine(Protocol):
     """
     The network on one device: batches of normalised tiles in, batches of probabilities out.
@@ -54,11 +71,14 @@ class Engine(Protocol):
     ----------
     device : Device
         Where it runs: CPU or GPU.
+    precision : Precision
+        What it computes in.
     name : str
-        What runs it, with its version.
+        What runs it, with its version and the precision.
     """
 
     device: Device
+    precision: Precision
     name: str
 
     def __call__(
@@ -86,6 +106,7 @@ def make_engine(
     *,
     name: EngineName = EngineName.AUTO,
     device: Device = Device.AUTO,
+    precision: Precision = Precision.FLOAT32,
     threads: int = 0,
 ) -> Engine:
     """
@@ -100,6 +121,9 @@ def make_engine(
         is installed.
     device : Device, optional
         `AUTO` takes a GPU where one is visible.
+    precision : Precision, optional
+        What it computes in; `AUTO`: bfloat16 in OpenVINO where the processor multiplies in it, else
+        float32.
     threads : int, optional
         CPU threads; 0 for one each core.
 
@@ -118,7 +142,7 @@ def make_engine(
     if name is EngineName.KERAS:
         from model.keras_engine import KerasEngine
 
-        return KerasEngine(weights, device=device, threads=threads)
+        return KerasEngine(weights, device=device, precision=precision, threads=threads)
     if device is Device.GPU:
         raise DeviceError(
             "The engine openvino runs on the CPU here: set worker.engine to `keras` or `auto`, or "
@@ -126,7 +150,7 @@ def make_engine(
         )
     from model.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine(weights, threads=threads)
+    return OpenVinoEngine(weights, precision=precision, threads=threads)
 
 
 def count_gpus() -> int:

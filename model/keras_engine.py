@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.engine import Device, DeviceError, gpus_here
+from model.engine import Device, DeviceError, Precision, gpus_here
 from model.tiles import Span
 from model.weights import Weights
 
@@ -26,6 +26,8 @@ class KerasEngine:
         All layers.
     device : Device, optional
         `AUTO` takes a GPU where one is visible.
+    precision : Precision, optional
+        What it computes in; `AUTO`: float32.
     threads : int, optional
         CPU threads; 0 for one each core.
 
@@ -39,15 +41,24 @@ class KerasEngine:
     Keras decides what drives the device: TensorFlow, or what ``KERAS_BACKEND`` names.
     """
 
-    def __init__(self, weights: Weights, *, device: Device = Device.AUTO, threads: int = 0) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        device: Device = Device.AUTO,
+        precision: Precision = Precision.FLOAT32,
+        threads: int = 0,
+    ) -> None:
         self.device = prepare(device, threads)
+        self.precision = Precision.FLOAT32 if precision is Precision.AUTO else precision
         # Imported after the device is prepared: an import of Keras may start TensorFlow's runtime.
         import keras
 
         from model.network import MaskNetwork
 
-        self.name = f"{keras.backend.backend()} {_backend_version(keras.backend.backend())}"
-        self._network = MaskNetwork(weights)
+        backend = keras.backend.backend()
+        self.name = f"{backend} {importlib.metadata.version(backend)} {self.precision}"
+        self._network = MaskNetwork(weights, self.precision)
         # Compiling for each shape would cost seconds a shape; GPUs of today refuse XLA's sigmoid
         # (issue 33 of MaxiMask's tracker).
         self._network.compile(jit_compile=False)
@@ -128,7 +139,3 @@ def _prepare_tensorflow(device: Device, threads: int) -> int:
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     return len(gpus)
-
-
-def _backend_version(backend: str) -> str:
-    return importlib.metadata.version(backend)

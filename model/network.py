@@ -22,6 +22,8 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
     ----------
     weights : Weights
         Kernel and bias of every layer, as many filters as they hold.
+    dtype : str, optional
+        What the layers compute in.
 
     Notes
     -----
@@ -37,8 +39,8 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
     Paillassa, Bertin & Bouy 2020, A&A 634, A48, section 4.
     """
 
-    def __init__(self, weights: Weights) -> None:
-        super().__init__(trainable=False)
+    def __init__(self, weights: Weights, dtype: str = "float32") -> None:
+        super().__init__(trainable=False, dtype=dtype)
         self._kernels = {name: self._frozen(layer.kernel) for name, layer in weights.items()}
         self._biases = {name: self._frozen(layer.bias) for name, layer in weights.items()}
         self.built = True
@@ -60,7 +62,7 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
             Raw probabilities of `Span.decoded`, the priors being the training set's.
         """
         planes, *layout = inputs
-        x = ops.arcsinh(planes)
+        x = ops.cast(ops.arcsinh(planes), self.compute_dtype)
         skips, winners = [], []
         for stage in ENCODER[:FINE_SCALES]:
             x = self._stage(stage, x)
@@ -86,7 +88,8 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
                 x = _unpool(x, winners[scale - 1])
         parts = [x, *(self._branch(start, names, winners) for start, names in branches)]
         scores = self._convolve("final_conv", ops.concatenate(parts, axis=-1))
-        return ops.transpose(ops.sigmoid(scores), (0, 3, 1, 2))
+        probabilities = ops.sigmoid(ops.cast(scores, "float32"))
+        return ops.transpose(probabilities, (0, 3, 1, 2))
 
     def _coarse(
         self, skip: Any, winner: Any, rows_of: list[Any], columns_of: list[Any]
@@ -132,7 +135,7 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
         return x
 
     def _frozen(self, array: Any) -> Any:
-        weight = self.add_weight(shape=array.shape, dtype="float32", trainable=False)
+        weight = self.add_weight(shape=array.shape, trainable=False)
         weight.assign(array)
         return weight
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.engine import Device
+from model.engine import Device, Precision
 from model.tiles import Span
 from model.weights import Weights
 
 __all__ = ["OpenVinoEngine"]
 
+#: Shapes whose graphs are kept: those of the tiles of a camera's planes, at some MB each.
+KEPT_GRAPHS = 16
+
 
 class OpenVinoEngine:
     """
-    The network in OpenVINO: ready in a fraction of a second, for tiles of any shape.
+    The network in OpenVINO: a graph for each shape of tiles, made in a fraction of a second.
 
     Parameters
     ----------
     weights : Weights
         All layers.
+    precision : Precision, optional
+        `AUTO`: bfloat16 where the processor multiplies in it.
     threads : int, optional
         CPU threads; 0 for one each core.
 
@@ -29,29 +35,37 @@ class OpenVinoEngine:
     ----------
     device : Device
         The CPU.
+    precision : Precision
+        In which it computes.
     name : str
-        ``openvino`` and its version.
+        ``openvino``, its version, and the precision.
     """
 
     device = Device.CPU
 
-    def __init__(self, weights: Weights, *, threads: int = 0) -> None:
+    def __init__(
+        self, weights: Weights, *, precision: Precision = Precision.FLOAT32, threads: int = 0
+    ) -> None:
         import openvino as ov
 
-        from model.openvino_network import make_model
-
-        self.name = f"openvino {ov.__version__.partition('-')[0]}"
-        options: dict[str, Any] = {
+        self._core = ov.Core()
+        if precision is Precision.AUTO:
+            native = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            precision = Precision.BFLOAT16 if native else Precision.FLOAT32
+        self.precision = precision
+        self.name = f"openvino {ov.__version__.partition('-')[0]} {precision}"
+        self._weights = weights
+        self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            # The network's own precision: what a CPU can do in bfloat16 gives other masks.
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision is Precision.BFLOAT16 else "f32",
             # Two workers on one machine would pin their threads to the same cores.
             "ENABLE_CPU_PINNING": False,
         }
         if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
-        compiled = ov.Core().compile_model(make_model(weights), "CPU", options)
-        self._request = compiled.create_infer_request()
+            self._options["INFERENCE_NUM_THREADS"] = threads
+        self._graphs: OrderedDict[tuple[tuple[int, ...], ...], Any] = OrderedDict()
+        self._shapes: tuple[tuple[int, ...], ...] = ()
+        self._request: Any = None
 
     def __call__(
         self, planes: NDArray[np.float32], rows: Span, columns: Span
@@ -79,5 +93,24 @@ class OpenVinoEngine:
                 span.places(),
                 span.decoded_pixels(),
             ]
-        self._request.infer(inputs, share_inputs=True)
-        return self._request.get_output_tensor(0).data
+        request = self._request_for(tuple(array.shape for array in inputs))
+        request.infer(inputs, share_inputs=True)
+        return request.get_output_tensor(0).data
+
+    def _request_for(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
+        """Return what runs the graph for these shapes; only that holds the memory of maps."""
+        from model.openvino_network import make_model
+
+        if shapes == self._shapes:
+            return self._request
+        if self._request is not None:
+            self._request = None
+            self._graphs[self._shapes].release_memory()
+        if shapes not in self._graphs:
+            model = make_model(self._weights, shapes)
+            self._graphs[shapes] = self._core.compile_model(model, "CPU", self._options)
+        self._graphs.move_to_end(shapes)
+        while len(self._graphs) > KEPT_GRAPHS:
+            self._graphs.popitem(last=False)
+        self._shapes, self._request = shapes, self._graphs[shapes].create_infer_request()
+        return self._request

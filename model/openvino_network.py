@@ -1,60 +1,64 @@
-"""The convolutional network in OpenVINO's operations: layers in, a graph for any shape out.
+"""The convolutional network in OpenVINO's operations: layers and shapes in, a graph out.
 
-The same arithmetic as `model.network`, laid out as OpenVINO's CPU plugin fuses it best: channels
-before rows, and a pooling that remembers its winners as a mask of the full scale, so that unpooling
-is a repetition and a product.
+The same arithmetic as `model.network`, as OpenVINO's CPU plugin runs it best: all shapes known, and a
+pooling that remembers its winners at the pooled scale, so that unpooling is one pass over the finer
+maps. The plugin keeps maps in memory as (batch, y, x, channels). Seen like that, a map is also an
+array of 2 x 2 windows, and the transpositions to see it like that move nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset1
 from openvino import opset13 as ops
 
 from model.architecture import BRANCHES, DECODER, ENCODER, FINE_SCALES
 from model.tiles import CELL, WINDOW
-from model.weights import LayerWeights, Weights
+from model.weights import Weights
 
 __all__ = ["make_model"]
 
 #: Ranks of the four places of a 2 x 2 window: of equal values, the place of the highest rank wins.
-RANKS = (4, 3, 2, 1)
-#: Axes of rows and columns in maps (batch, channels, y, x).
+RANKS = np.array([[4, 3], [2, 1]], np.float32).reshape(1, 1, 2, 1, 2, 1)
+#: Axes of rows and columns in maps.
 ROWS, COLUMNS = 2, 3
 
 
-def make_model(weights: Weights) -> ov.Model:
+def make_model(weights: Weights, shapes: Sequence[tuple[int, ...]]) -> ov.Model:
     """
-    Build the network for tiles of any shape.
+    Build the network for tiles of one shape.
 
     Parameters
     ----------
     weights : Weights
         Kernel and bias of every layer, as many filters as they hold.
+    shapes : sequence of tuple of int
+        Those of the inputs: the planes, (batch, ny, nx); then for the rows, and again for the
+        columns, `Span.window_pixels`, `Span.cell_pixels`, `Span.places` and `Span.decoded_pixels`.
 
     Returns
     -------
     openvino.Model
-        Inputs: the planes, shape (batch, ny, nx), float32; then for the rows, and again for the
-        columns, four vectors, int32: `Span.window_pixels`, `Span.cell_pixels`, `Span.places` and
-        `Span.decoded_pixels`. Output: raw probabilities of `Span.decoded`, shape (batch,
-        n_classes, n_decoded_y, n_decoded_x), float32.
+        Inputs: the planes, float32, and the eight vectors, int32. Output: raw probabilities of
+        `Span.decoded`, shape (batch, n_classes, n_decoded_y, n_decoded_x), float32.
 
     References
     ----------
     Paillassa, Bertin & Bouy 2020, A&A 634, A48, section 4.
     """
-    planes = ops.parameter([-1, -1, -1], np.float32, name="planes")
-    layout = [ops.parameter([-1], np.int32) for _ in range(8)]
+    planes = ops.parameter(shapes[0], np.float32)
+    layout = [ops.parameter(shape, np.int32) for shape in shapes[1:]]
     output = _Network(weights).probabilities(planes, layout)
     return ov.Model([output], [planes, *layout], "maximask")
 
 
 class _Network:
-    """The layers as operations."""
+    """The layers as operations on maps (batch, channels, y, x)."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
@@ -69,11 +73,11 @@ class _Network:
             winners.append(winner)
         x = self._stage(ENCODER[FINE_SCALES], x)
         rows, columns = layout[:4], layout[4:]
-        x, longest = self._coarse(x, winners[-1], rows[:3], columns[:3])
+        x, longest = self._coarse(x, winners.pop(), rows[:3], columns[:3])
         # From here on, only what the tile gives: the encoder's margin is wide.
         decoded = rows[3], columns[3]
         skips, winners = (
-            [_crop(x, decoded, 1 << (FINE_SCALES - 1 - scale)) for scale, x in enumerate(maps)]
+            [_crop(x, decoded, 1 << finer) for finer, x in enumerate(reversed(maps))][::-1]
             for maps in (skips, winners)
         )
         # What a decoder stage starts from also starts the side branch of that stage.
@@ -84,7 +88,7 @@ class _Network:
             if scale:
                 x = _unpool(x, winners[scale - 1])
         parts = [x, *(self._branch(start, names, winners) for start, names in branches)]
-        return ops.sigmoid(self._convolve("final_conv", ops.concat(parts, 1)))
+        return ops.sigmoid(self._final(parts))
 
     def _coarse(
         self, skip: Any, winner: Any, rows_of: list[Any], columns_of: list[Any]
@@ -97,12 +101,10 @@ class _Network:
         # From here on a cell of each window is enough: what lies around it takes no part any more.
         start = _cut(deep, row_cells, column_cells, CELL)
         y, x = _take(rows, row_cells, 0), _take(columns, column_cells, 0)
-        cell_skip = _cut(skip, y, x, CELL)
-        finer_y, finer_x = _doubled(y), _doubled(x)
-        cell_winner = _cut(winner, finer_y, finer_x, 2 * CELL)
+        cell_skip, cell_winner = _cut(skip, y, x, CELL), _cut(winner, y, x, CELL)
 
         def joined(maps: Any) -> Any:
-            whole = _join(_unpool(maps, cell_winner), finer_y, finer_x, 2 * CELL)
+            whole = _join(_unpool(maps, cell_winner), y, x, CELL)
             return _take(_take(whole, row_places, ROWS), column_places, COLUMNS)
 
         decoded = self._stage(DECODER[FINE_SCALES], ops.add(start, cell_skip))
@@ -113,8 +115,11 @@ class _Network:
         """Pass windows through the two deepest scales and back."""
         x, winner = _pool(skip)
         deepest_skip = self._stage(ENCODER[-1], x)
-        x, deepest_winner = _pool(deepest_skip)
+        # The side is odd here. Zeros continue it: they never win, for their places come last.
+        even = ops.pad(deepest_skip, _vector(0, 0, 0, 0), _vector(0, 0, 1, 1), "constant")
+        x, deepest_winner = _pool(even)
         x = _unpool(self._layer("convmid", x), deepest_winner)
+        x = ops.slice(x, _vector(0, 0), _vector(-1, -1), _vector(1, 1), _vector(ROWS, COLUMNS))
         return _unpool(self._stage(DECODER[-1], ops.add(x, deepest_skip)), winner)
 
     def _branch(self, x: Any, names: tuple[str, ...], winners: list[Any]) -> Any:
@@ -124,143 +129,119 @@ class _Network:
                 x = _unpool(x, winners[scale - 1])
         return x
 
+    def _final(self, parts: list[Any]) -> Any:
+        """Return the scores (batch, classes, y, x): a sum needs no maps of all parts together."""
+        layer = self._weights["final_conv"]
+        edges = np.cumsum([_shape(part)[1] for part in parts])[:-1]
+        kernels = np.split(layer.kernel, edges, axis=2)
+        scores = _bias(layer.bias)
+        for part, kernel in zip(parts, kernels, strict=True):
+            scores = ops.add(_convolve(part, kernel), scores)
+        return scores
+
     def _stage(self, names: Iterable[str], x: Any) -> Any:
         for name in names:
             x = self._layer(name, x)
         return x
 
     def _layer(self, name: str, x: Any) -> Any:
-        return ops.relu(self._convolve(name, x))
+        layer = self._weights[name]
+        return ops.relu(ops.add(_convolve(x, layer.kernel), _bias(layer.bias)))
 
-    def _convolve(self, name: str, x: Any) -> Any:
-        layer: LayerWeights = self._weights[name]
-        kernel = np.ascontiguousarray(layer.kernel.transpose(3, 2, 0, 1))
-        one = [1, 1]
-        maps = ops.convolution(x, ops.constant(kernel), one, one, one, one)
-        return ops.add(maps, ops.constant(layer.bias.reshape(1, -1, 1, 1)))
+
+def _convolve(x: Any, kernel: NDArray[np.float32]) -> Any:
+    filters = ops.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+    return ops.convolution(x, filters, [1, 1], [1, 1], [1, 1], [1, 1])
+
+
+def _bias(bias: NDArray[np.float32]) -> Any:
+    return ops.constant(bias.reshape(1, -1, 1, 1))
 
 
 def _pool(x: Any) -> tuple[Any, Any]:
     """
-    Return the maxima of 2 x 2 windows, and 1 where each came from, 0 elsewhere.
+    Return the maxima of 2 x 2 windows, and the rank of the place where each came from.
 
-    Of equal values the first wins: after a ReLU ties at 0 are the rule. A window of an odd side
-    ends with the plane.
+    Of equal values the first wins: after a ReLU ties at 0 are the rule.
     """
+    batch, channels, ny, nx = _shape(x)
     highest = _maxima(x)
-    rank = ops.select(ops.greater_equal(x, _repeat(highest, x)), _ranks(x), _number(0))
-    winner = ops.equal(rank, _repeat(_maxima(rank), x))
-    return highest, ops.select(winner, _number(1), _number(0))
+    windows = ops.reshape(_channels_last(x), _vector(batch, ny // 2, 2, nx // 2, 2, channels), special_zero=False)
+    there = ops.greater_equal(windows, _spread(highest))
+    ranks = ops.select(there, ops.constant(RANKS), ops.constant(np.float32(0)))
+    return highest, _maxima(_plane(ranks))
 
 
 def _unpool(x: Any, winner: Any) -> Any:
     """Put each value back to its place in its 2 x 2 window, zeros elsewhere."""
-    return ops.multiply(_repeat(x, winner), winner)
+    there = ops.equal(_spread(winner), ops.constant(RANKS))
+    return _plane(ops.select(there, _spread(x), ops.constant(np.float32(0))))
 
 
 def _maxima(x: Any) -> Any:
-    pooled = ops.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2], rounding_type="ceil")
-    return pooled.output(0)
+    none, two = [0, 0], [2, 2]
+    return opset1.max_pool(x, two, none, none, two)
 
 
-def _repeat(x: Any, like: Any) -> Any:
-    """Repeat each pixel in a 2 x 2 window, as far as another map goes."""
-    return ops.interpolate(
-        x,
-        _sides(like),
-        "nearest",
-        "sizes",
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-        axes=_vector(ROWS, COLUMNS),
-    )
+def _spread(x: Any) -> Any:
+    """View maps as one value a window: (batch, y, 1, x, 1, channels)."""
+    return ops.unsqueeze(_channels_last(x), _vector(2, 4))
 
 
-def _ranks(x: Any) -> Any:
-    """Return the rank of each pixel in its window, shape (1, 1, y, x)."""
-    along_y, along_x = (
-        ops.mod(_counted(_take(_sides(x), _vector(axis), 0)), _number(2)) for axis in (0, 1)
-    )
-    rows = ops.multiply(ops.unsqueeze(along_y, _vector(0, 1, 3)), _number(RANKS[0] - RANKS[2]))
-    columns = ops.multiply(ops.unsqueeze(along_x, _vector(0, 1, 2)), _number(RANKS[0] - RANKS[1]))
-    return ops.subtract(ops.subtract(_number(RANKS[0]), rows), columns)
-
-
-def _counted(side: Any) -> Any:
-    """Count the pixels of a side, from 0."""
-    count = ops.range(_index(0), ops.squeeze(side, _index(0)), _index(1), "i64")
-    return ops.convert(count, "f32")
+def _plane(windows: Any) -> Any:
+    """View windows (batch, y, 2, x, 2, channels) as maps."""
+    batch, ny, _, nx, _, channels = _shape(windows)
+    shape = _vector(batch, 2 * ny, 2 * nx, channels)
+    return _channels_first(ops.reshape(windows, shape, special_zero=False))
 
 
 def _crop(x: Any, decoded: tuple[Any, Any], finer: int) -> Any:
     """Take the pixels that are decoded out of maps so many times finer than those handed back."""
-    firsts = [_take(pixels, _vector(0), 0) for pixels in decoded]
-    counts = [ops.shape_of(pixels) for pixels in decoded]
-    first = ops.convert(ops.concat(firsts, 0), "i64")
-    stop = ops.add(first, ops.concat(counts, 0))
-    starts, stops = (ops.multiply(edge, _vector(finer)) for edge in (first, stop))
-    return ops.slice(x, starts, stops, _vector(1, 1), _vector(ROWS, COLUMNS))
+    # As a slice, whose start is known when it runs and whose length is known now.
+    counts = [finer * _shape(pixels)[0] for pixels in decoded]
+    firsts = [ops.convert(_take(pixels, _vector(0), 0), "i64") for pixels in decoded]
+    start = ops.multiply(ops.concat(firsts, 0), ops.constant(np.int64(finer)))
+    stop = ops.add(start, _vector(*counts))
+    cropped = ops.slice(x, start, stop, _vector(1, 1), _vector(ROWS, COLUMNS))
+    batch, channels, _, _ = _shape(x)
+    return ops.reshape(cropped, _vector(batch, channels, *counts), special_zero=False)
 
 
 def _cut(x: Any, rows: Any, columns: Any, side: int) -> Any:
     """Cut maps into squares: (batch, channels, y, x) -> (batch * n, channels, side, side)."""
-    x = _take(_take(x, rows, ROWS), columns, COLUMNS)
-    grid = _grid(rows, side), _grid(columns, side)
-    channels = _channels(x)
-    shape = [_batch(x), _vector(channels), grid[0], _vector(side), grid[1], _vector(side)]
-    x = ops.reshape(x, ops.concat(shape, 0), special_zero=False)
-    x = ops.transpose(x, _vector(0, 2, 4, 1, 3, 5))
-    return ops.reshape(x, _vector(-1, channels, side, side), special_zero=False)
+    x = _channels_last(_take(_take(x, rows, ROWS), columns, COLUMNS))
+    batch, ny, nx, channels = _shape(x)
+    shape = _vector(batch, ny // side, side, nx // side, side, channels)
+    x = ops.transpose(ops.reshape(x, shape, special_zero=False), _vector(0, 1, 3, 2, 4, 5))
+    shape = _vector(-1, side, side, channels)
+    return _channels_first(ops.reshape(x, shape, special_zero=False))
 
 
 def _join(squares: Any, rows: Any, columns: Any, side: int) -> Any:
-    """Lay side by side what `_cut` made of these rows and columns."""
-    grid = _grid(rows, side), _grid(columns, side)
-    channels = _channels(squares)
-    shape = [_vector(-1), *grid, _vector(channels, side, side)]
-    x = ops.reshape(squares, ops.concat(shape, 0), special_zero=False)
-    x = ops.transpose(x, _vector(0, 3, 1, 4, 2, 5))
-    sides = [ops.multiply(number, _vector(side)) for number in grid]
-    shape = [_vector(-1, channels), *sides]
-    return ops.reshape(x, ops.concat(shape, 0), special_zero=False)
+    """Lay side by side what `_cut` made of these rows and columns, at the scale that it has now."""
+    n_y, n_x = _shape(rows)[0] // side, _shape(columns)[0] // side
+    _, channels, height, width = _shape(squares)
+    shape = _vector(-1, n_y, n_x, height, width, channels)
+    x = ops.transpose(ops.reshape(_channels_last(squares), shape, special_zero=False), _vector(0, 1, 3, 2, 4, 5))
+    shape = _vector(-1, n_y * height, n_x * width, channels)
+    return _channels_first(ops.reshape(x, shape, special_zero=False))
 
 
-def _doubled(pixels: Any) -> Any:
-    """Return the pixels of twice the scale that these consist of."""
-    pairs = ops.add(
-        ops.multiply(ops.unsqueeze(pixels, _index(1)), ops.constant(np.int32(2))),
-        ops.constant(np.array([0, 1], np.int32)),
-    )
-    return ops.reshape(pairs, _vector(-1), special_zero=False)
+def _channels_first(x: Any) -> Any:
+    return ops.transpose(x, _vector(0, 3, 1, 2))
 
 
-def _grid(pixels: Any, side: int) -> Any:
-    return ops.divide(ops.shape_of(pixels), _vector(side))
+def _channels_last(x: Any) -> Any:
+    return ops.transpose(x, _vector(0, 2, 3, 1))
 
 
-def _sides(x: Any) -> Any:
-    return _take(ops.shape_of(x), _vector(ROWS, COLUMNS), 0)
-
-
-def _batch(x: Any) -> Any:
-    return _take(ops.shape_of(x), _vector(0), 0)
-
-
-def _channels(x: Any) -> int:
-    return int(x.output(0).get_partial_shape()[1].get_length())
+def _shape(x: Any) -> list[int]:
+    return [*x.output(0).get_shape()]
 
 
 def _take(x: Any, positions: Any, axis: int) -> Any:
-    return ops.gather(x, positions, _index(axis))
+    return ops.gather(x, positions, ops.constant(np.int64(axis)))
 
 
 def _vector(*values: int) -> Any:
     return ops.constant(np.array(values, np.int64))
-
-
-def _index(value: int) -> Any:
-    return ops.constant(np.int64(value))
-
-
-def _number(value: float) -> Any:
-    return ops.constant(np.float32(value))

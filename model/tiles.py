@@ -61,18 +61,65 @@ class Span:
     Parameters
     ----------
     starts : tuple of int
-        First pixels of its windows, in the plane; they differ by multiples of `STEP`.
+        First pixels of its windows, in the plane; they differ by multiples of `STEP`. The last may
+        be repeated.
     kept : slice
         The part of the plane whose result comes from this tile.
+    window : slice
+        The part of the plane that the tile covers: its windows, at least.
+    decoded : slice
+        The part for which it gives probabilities: what it keeps and what that needs, at least.
+    n_cells : int
+        Cells that it is cut into, at least as many as it needs.
     """
 
     starts: tuple[int, ...]
     kept: slice
+    window: slice
+    decoded: slice
+    n_cells: int
 
-    @property
-    def window(self) -> slice:
-        """The pixels of the plane that the tile covers."""
-        return slice(self.starts[0], self.starts[-1] + SMALLEST_SIDE)
+    @classmethod
+    def around(cls, starts: tuple[int, ...], kept: slice) -> Span:
+        """
+        Cover some windows.
+
+        Parameters
+        ----------
+        starts : tuple of int
+            First pixels of the windows, in the plane.
+        kept : slice
+            The part of the plane whose result comes from them.
+
+        Returns
+        -------
+        Span
+            With nothing that is not needed.
+        """
+        window = slice(starts[0], starts[-1] + SMALLEST_SIDE)
+        needed = _with_margins(kept, window)
+        n_cells = sum(1 for _ in _cells(starts, needed))
+        return cls(starts, kept, window, needed, n_cells)
+
+    def enlarged(self, n_windows: int, length: int, n_decoded: int, n_cells: int) -> Span:
+        """
+        Enlarge the span to the size of others, so that one graph of the network serves all.
+
+        Parameters
+        ----------
+        n_windows, length, n_decoded, n_cells : int
+            Those of the others, none of them smaller than here; lengths in pixels.
+
+        Returns
+        -------
+        Span
+            It keeps the same.
+        """
+        starts = self.starts + self.starts[-1:] * (n_windows - len(self.starts))
+        first = max(self.window.stop - length, 0)
+        window = slice(first, first + length)
+        first = min(self.decoded.start, window.stop - n_decoded)
+        return Span(starts, self.kept, window, slice(first, first + n_decoded), n_cells)
 
     @property
     def length(self) -> int:
@@ -80,12 +127,9 @@ class Span:
         return self.window.stop - self.window.start
 
     @property
-    def decoded(self) -> slice:
-        """The part of the plane for which the tile gives probabilities: what it keeps, and more."""
-        return slice(
-            max(self.kept.start - MARGIN, self.window.start),
-            min(self.kept.stop + MARGIN, self.window.stop),
-        )
+    def n_decoded(self) -> int:
+        """Number of pixels for which the tile gives probabilities."""
+        return self.decoded.stop - self.decoded.start
 
     @property
     def kept_here(self) -> slice:
@@ -94,9 +138,11 @@ class Span:
         return slice(self.kept.start - first, self.kept.stop - first)
 
     @property
-    def offsets(self) -> tuple[int, ...]:
-        """First pixels of the windows in the tile's maps at scale ``1 / STEP``."""
-        return tuple((start - self.starts[0]) // STEP for start in self.starts)
+    def layout(self) -> tuple[int, ...]:
+        """Where windows and what is needed lie in the tile: the same for tiles that go together."""
+        needed = self._needed
+        edges = (*self.starts, self.decoded.start, self.decoded.stop, needed.start, needed.stop)
+        return (*(edge - self.window.start for edge in edges), self.n_cells)
 
     def window_pixels(self) -> NDArray[np.int32]:
         """
@@ -108,7 +154,8 @@ class Span:
             Pixels of the tile's maps at scale ``1 / STEP``.
         """
         return np.concatenate(
-            [offset + np.arange(WINDOW) for offset in self.offsets], dtype=np.int32
+            [(start - self.window.start) // STEP + np.arange(WINDOW) for start in self.starts],
+            dtype=np.int32,
         )
 
     def cell_pixels(self) -> NDArray[np.int32]:
@@ -120,7 +167,9 @@ class Span:
         ndarray, shape (n_cells * CELL,), int32
             Positions in `window_pixels`.
         """
-        firsts = [_cell_start(kept.start) + window * WINDOW for window, kept in self._cells()]
+        cells = _cells(self.starts, self._needed)
+        firsts = [_cell_start(kept.start) + window * WINDOW for window, kept in cells]
+        firsts += firsts[-1:] * (self.n_cells - len(firsts))
         return np.concatenate([first + np.arange(CELL) for first in firsts], dtype=np.int32)
 
     def places(self) -> NDArray[np.int32]:
@@ -130,13 +179,20 @@ class Span:
         Returns
         -------
         ndarray, shape (n_decoded // HANDED_BACK,), int32
-            Positions in `cell_pixels` at twice their scale.
+            Positions in `cell_pixels` at twice their scale; those beside what is needed mean
+            nothing.
         """
+        needed = self._needed
         places = [
             2 * (number * CELL - _cell_start(kept.start)) + np.arange(kept.start, kept.stop)
-            for number, (_, kept) in enumerate(self._cells())
+            for number, (_, kept) in enumerate(_cells(self.starts, needed))
         ]
-        return np.concatenate(places, dtype=np.int32)
+        beside = needed.start - self.decoded.start, self.decoded.stop - needed.stop
+        return np.pad(
+            np.concatenate(places, dtype=np.int32),
+            [n_pixels // HANDED_BACK for n_pixels in beside],
+            mode="edge",
+        )
 
     def decoded_pixels(self) -> NDArray[np.int32]:
         """
@@ -148,20 +204,15 @@ class Span:
             One after the other.
         """
         first, stop = (
-            (edge - self.starts[0]) // HANDED_BACK
+            (edge - self.window.start) // HANDED_BACK
             for edge in (self.decoded.start, self.decoded.stop)
         )
         return np.arange(first, stop, dtype=np.int32)
 
-    def _cells(self) -> Iterator[tuple[int, slice]]:
-        """Return each cell's window, and which pixels of that it gives, in maps handed back."""
-        edges = [start + BORDER for start in self.starts[1:]]
-        for window, (start, stop) in enumerate(
-            pairwise([self.decoded.start, *edges, self.decoded.stop])
-        ):
-            first, last = ((edge - self.starts[window]) // HANDED_BACK for edge in (start, stop))
-            for cell in range(first, last, CELL_KEPT):
-                yield window, slice(cell, min(cell + CELL_KEPT, last))
+    @property
+    def _needed(self) -> slice:
+        windows = slice(self.starts[0], self.starts[-1] + SMALLEST_SIDE)
+        return _with_margins(self.kept, windows)
 
 
 #: The tiles along one axis: those on the grid, and the one that ends with the plane.
@@ -189,11 +240,8 @@ class Tile:
 
     @property
     def layout(self) -> tuple[tuple[int, ...], ...]:
-        """Where its windows and what it decodes lie: tiles of one layout can pass in one batch."""
-        return tuple(
-            (*span.offsets, span.decoded.start - span.starts[0], span.decoded.stop - span.starts[0])
-            for span in (self.rows, self.columns)
-        )
+        """Those of rows and columns: tiles of one layout can pass in one batch."""
+        return self.rows.layout, self.columns.layout
 
 
 def plan_tiles(
@@ -240,6 +288,20 @@ def plan_tiles(
     )
 
 
+def _with_margins(kept: slice, windows: slice) -> slice:
+    """Return what is decoded so that what is kept comes out right."""
+    return slice(max(kept.start - MARGIN, windows.start), min(kept.stop + MARGIN, windows.stop))
+
+
+def _cells(starts: tuple[int, ...], needed: slice) -> Iterator[tuple[int, slice]]:
+    """Return each cell's window, and which pixels of that it gives, in maps handed back."""
+    edges = [start + BORDER for start in starts[1:]]
+    for window, (start, stop) in enumerate(pairwise([needed.start, *edges, needed.stop])):
+        first, last = ((edge - starts[window]) // HANDED_BACK for edge in (start, stop))
+        for cell in range(first, last, CELL_KEPT):
+            yield window, slice(cell, min(cell + CELL_KEPT, last))
+
+
 def _cell_start(first_kept: int) -> int:
     """Place a cell in its window: around what it keeps, but not beyond the window's edges."""
     return min(max(first_kept // 2 - CELL_MARGIN, 0), WINDOW - CELL)
@@ -257,7 +319,7 @@ def _windows(side: int) -> _Cut:
 def _one_window(start: int, side: int) -> Span:
     stop = start + SMALLEST_SIDE
     kept = slice(start + BORDER if start else 0, stop - BORDER if stop < side else side)
-    return Span((start,), kept)
+    return Span.around((start,), kept)
 
 
 def _join_windows(sides: list[_Cut], most_pixels: int) -> list[_Cut]:
@@ -275,12 +337,19 @@ def _ways_to_join(grid: list[Span], last: list[Span]) -> Iterator[_Cut]:
         together, last = [*grid, *last], []
     for n_tiles in range(1, len(together) + 1):
         edges = [len(together) * part // n_tiles for part in range(n_tiles + 1)]
-        yield [_joined(together[first:stop]) for first, stop in pairwise(edges)], last
+        yield _alike([_joined(together[first:stop]) for first, stop in pairwise(edges)]), last
 
 
 def _joined(spans: Sequence[Span]) -> Span:
     starts = tuple(start for span in spans for start in span.starts)
-    return Span(starts, slice(spans[0].kept.start, spans[-1].kept.stop))
+    return Span.around(starts, slice(spans[0].kept.start, spans[-1].kept.stop))
+
+
+def _alike(spans: list[Span]) -> list[Span]:
+    """Give all spans one size: to begin another graph costs more than to compute some more."""
+    sizes = [(len(span.starts), span.length, span.n_decoded, span.n_cells) for span in spans]
+    size = [max(of_spans) for of_spans in zip(*sizes, strict=True)]
+    return [span.enlarged(*size) for span in spans]
 
 
 def _largest(cut: Sequence[_Cut]) -> int:
@@ -294,5 +363,5 @@ def _cost(cut: Sequence[_Cut]) -> float:
     for side in cut:
         spans = [span for part in side for span in part]
         seen *= sum(span.length for span in spans)
-        decoded *= sum(span.decoded.stop - span.decoded.start for span in spans)
+        decoded *= sum(span.n_decoded for span in spans)
     return ENCODER_COST * seen + decoded
