@@ -39,7 +39,7 @@ CELL_MARGIN = 2
 #: Side of a cell; what it keeps may begin and end in the middle of a pixel.
 CELL = CELL_KEPT // 2 + 1 + 2 * CELL_MARGIN
 #: Pixels of a wide tile for each unit of the batch size, which is at least 1: more than one window.
-PIXELS_PER_BATCH_UNIT = 200_000
+PIXELS_PER_BATCH_UNIT = 150_000
 #: Most pixels in one wide tile.
 WIDE_PIXELS = 8 * PIXELS_PER_BATCH_UNIT
 #: Arithmetic of encoder and deep scales, which see the whole tile, beside that of the decoder.
@@ -263,7 +263,7 @@ def plan_tiles(
     -------
     tuple of Tile
         In the order in which their results are to be written: grid first, then the last row, the
-        last column and the corner, which end with the plane.
+        last column and the corner, which end with the plane; those of one size together.
 
     Notes
     -----
@@ -284,7 +284,7 @@ def plan_tiles(
     return tuple(
         Tile(y, x)
         for ys, xs in product((rows, last_row), (columns, last_column))
-        for y, x in product(ys, xs)
+        for y, x in sorted(product(ys, xs), key=_size)
     )
 
 
@@ -323,21 +323,39 @@ def _one_window(start: int, side: int) -> Span:
 
 
 def _join_windows(sides: list[_Cut], most_pixels: int) -> list[_Cut]:
-    """Join windows into the tiles that cover the plane with the fewest pixels."""
+    """Join windows into the tiles that cost least."""
     row_cuts, column_cuts = (_ways_to_join(grid, last) for grid, last in sides)
     cuts = [cut for cut in product(row_cuts, column_cuts) if _largest(cut) <= most_pixels]
-    best = min(cuts, key=lambda cut: (_cost(cut), sum(len(grid) for grid, _ in cut)))
-    return [*best]
+    return [*min(cuts, key=_cost)]
 
 
-def _ways_to_join(grid: list[Span], last: list[Span]) -> Iterator[_Cut]:
+def _ways_to_join(grid: list[Span], last: list[Span]) -> list[_Cut]:
+    """Return the best ways to join the windows along one axis, one for each length of tiles."""
     together = [*grid]
     # The last window can share a tile only if its map pixels are those of the grid's windows.
     if last and last[0].starts[0] % STEP == 0:
         together, last = [*grid, *last], []
-    for n_tiles in range(1, len(together) + 1):
-        edges = [len(together) * part // n_tiles for part in range(n_tiles + 1)]
-        yield _alike([_joined(together[first:stop]) for first, stop in pairwise(edges)]), last
+    best: dict[int, _Cut] = {}
+    for edges in _partitions(len(together)):
+        joined = [_joined(together[first:stop]) for first, stop in pairwise(edges)]
+        # A tile between others needs less of the decoder than the first and the last.
+        joined[1:-1] = _alike(joined[1:-1])
+        joined[:: max(len(joined) - 1, 1)] = _alike(joined[:: max(len(joined) - 1, 1)])
+        cut = joined, last
+        length = max(span.length for span in joined)
+        if length not in best or _cost([cut]) < _cost([best[length]]):
+            best[length] = cut
+    return list(best.values())
+
+
+def _partitions(n_windows: int) -> Iterator[list[int]]:
+    """Part windows into tiles: all tiles between the first and the last have equally many."""
+    yield [0, n_windows]
+    for n_between in range(n_windows - 1):
+        for n_each in range(1, (n_windows - 2) // n_between + 1) if n_between else (0,):
+            # The last two windows overlap most where the second ends with the plane.
+            first = (n_windows - n_between * n_each) // 2
+            yield [0, *range(first, first + n_between * n_each + 1, n_each or n_windows), n_windows]
 
 
 def _joined(spans: Sequence[Span]) -> Span:
@@ -350,6 +368,11 @@ def _alike(spans: list[Span]) -> list[Span]:
     sizes = [(len(span.starts), span.length, span.n_decoded, span.n_cells) for span in spans]
     size = [max(of_spans) for of_spans in zip(*sizes, strict=True)]
     return [span.enlarged(*size) for span in spans]
+
+
+def _size(spans: tuple[Span, Span]) -> list[tuple[int, ...]]:
+    """Return what the graph of the network depends on: tiles of one size come one after another."""
+    return [(span.length, span.n_decoded, len(span.starts), span.n_cells) for span in spans]
 
 
 def _largest(cut: Sequence[_Cut]) -> int:

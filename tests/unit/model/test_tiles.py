@@ -17,7 +17,7 @@ THREE_WINDOWS = SMALLEST_SIDE * 800
 
 def starts_and_kept(side: int) -> list[tuple[int, int, int]]:
     tiles = plan_tiles((side, SMALLEST_SIDE), TilePlan.REFERENCE)
-    return [(t.rows.window.start, t.rows.kept.start, t.rows.kept.stop) for t in tiles]
+    return sorted((t.rows.window.start, t.rows.kept.start, t.rows.kept.stop) for t in tiles)
 
 
 def test_the_reference_plan_is_that_of_the_published_package_without_its_repetitions() -> None:
@@ -101,16 +101,16 @@ def test_a_tile_decodes_what_it_keeps_with_a_margin(side: int, plan: TilePlan) -
 
 
 @given(SIDES)
-def test_the_joined_tiles_of_a_plane_have_one_size(side: int) -> None:
+def test_the_joined_tiles_of_a_plane_have_two_sizes_at_most(side: int) -> None:
     tiles = plan_tiles((side, SMALLEST_SIDE), TilePlan.WIDE, most_pixels=THREE_WINDOWS)
-    spans = [tile.rows for tile in tiles]
+    spans = sorted((tile.rows for tile in tiles), key=lambda span: span.window.stop)
     # What is left over where the side is no multiple of 8 is a tile of its own.
     *grid, last = spans if side % STEP else [*spans, spans[-1]]
     sizes = {
         (span.length, span.n_decoded, span.window_pixels().size, span.cell_pixels().size)
         for span in grid
     }
-    assert len(sizes) == 1
+    assert len(sizes) <= 2
     assert last.starts[-1] + SMALLEST_SIDE == side
 
 
