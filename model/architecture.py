@@ -10,6 +10,8 @@ __all__ = [
     "ENCODER",
     "FINE_SCALES",
     "LAYERS",
+    "LOW_LAYERS",
+    "LOW_SCALES",
     "STEP",
     "Layer",
     "decoder_reach",
@@ -19,6 +21,8 @@ __all__ = [
 
 #: Scales at which the network sees a tile in one piece; at the coarser ones, window by window.
 FINE_SCALES = 3
+#: Scales of the decoder, from the finest, that may be computed in bfloat16.
+LOW_SCALES = 2
 #: Side in pixels of the plane that one pixel of the maps handed to the coarser scales stands for.
 STEP = 1 << FINE_SCALES
 
@@ -107,6 +111,14 @@ BRANCHES = {
     n_layers: tuple(f"ucp{n_layers}_conv{scale + 1}" for scale in reversed(range(n_layers)))
     for n_layers in (4, 3, 2, 1)
 }
+
+#: The layers that may be computed in bfloat16: those of the decoder's finest scales.
+LOW_LAYERS = frozenset(
+    name
+    for stages in (DECODER[:LOW_SCALES], [names[-LOW_SCALES:] for names in BRANCHES.values()])
+    for names in stages
+    for name in names
+)
 
 
 def decoder_reach() -> int:

@@ -56,7 +56,7 @@ class EngineName(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the network computes in."""
+    """What the decoder's finest scales compute in; all else is float32 everywhere."""
 
     AUTO = "auto"
     FLOAT32 = "float32"
@@ -71,15 +71,16 @@ class Engine(Protocol):
     ----------
     device : Device
         Where it runs: CPU or GPU.
-    precision : Precision
-        What it computes in.
     name : str
         What runs it, with its version and the precision.
     """
 
     device: Device
-    precision: Precision
     name: str
+
+    @property
+    def precision(self) -> Precision:
+        """What it computes in."""
 
     def __call__(
         self, planes: NDArray[np.float32], rows: Span, columns: Span

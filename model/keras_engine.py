@@ -58,7 +58,7 @@ class KerasEngine:
 
         backend = keras.backend.backend()
         self.name = f"{backend} {importlib.metadata.version(backend)} {self.precision}"
-        self._network = MaskNetwork(weights, self.precision)
+        self._network = MaskNetwork(weights, self.precision.value)
         # Compiling for each shape would cost seconds a shape; GPUs of today refuse XLA's sigmoid
         # (issue 33 of MaxiMask's tracker).
         self._network.compile(jit_compile=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.engine import Device, EngineName, make_engine
+from model.engine import Device, Engine, EngineName, Precision, make_engine
 from model.normalise import NormalisedPlane, normalise_plane
 from model.preset import find_preset
 from model.probability import Recipe, make_recipe
@@ -41,6 +42,8 @@ class Masker:
         What runs it.
     device : Device, optional
         Where it runs.
+    precision : Precision, optional
+        What the wide plan computes in; the reference plan's is always float32.
     threads : int, optional
         CPU threads; 0 for one each core.
     batch_size : int, optional
@@ -53,8 +56,6 @@ class Masker:
         The preset's card.
     device : Device
         Where the network runs: CPU or GPU.
-    engine : str
-        What runs it, with its version.
 
     Raises
     ------
@@ -70,20 +71,23 @@ class Masker:
         *,
         engine: EngineName = EngineName.AUTO,
         device: Device = Device.AUTO,
+        precision: Precision = Precision.AUTO,
         threads: int = 0,
         batch_size: int = 8,
     ) -> None:
         found = find_preset(preset)
         self.card = found.card
         weights = prune(read_weights(found))
-        self._engine = make_engine(weights, name=engine, device=device, threads=threads)
+        self._make_engine = partial(
+            make_engine, weights, name=engine, device=device, threads=threads
+        )
         self._batch_size = batch_size
-        self.device = self._engine.device
-        self.engine = self._engine.name
-        # The first pass builds the graph: it should not be an exposure that waits for it.
+        self._wide = self._make_engine(precision=precision)
+        self.device = self._wide.device
+        # The first pass starts what runs the network: it should not be an exposure that waits.
         side = SMALLEST_SIDE
         tile = plan_tiles((side, side), TilePlan.WIDE)[0]
-        self._engine(np.zeros((1, side, side), np.float32), tile.rows, tile.columns)
+        self._wide(np.zeros((1, side, side), np.float32), tile.rows, tile.columns)
 
     def __call__(
         self,
@@ -138,6 +142,7 @@ class Masker:
         plan = plan_tiles(padded, tiles, most_pixels=batch_size * PIXELS_PER_BATCH_UNIT)
         by_tile = recipe.by_tile
         planes = by_tile.empty((ny, nx))
+        engine = self._engine(tiles)
         for n_done, batch in _batches(plan, batch_size * SMALLEST_SIDE**2):
             windows = [
                 _fill(
@@ -145,7 +150,7 @@ class Masker:
                 )
                 for tile in batch
             ]
-            probabilities = self._engine(np.stack(windows), batch[0].rows, batch[0].columns)
+            probabilities = engine(np.stack(windows), batch[0].rows, batch[0].columns)
             for tile, of_tile in zip(batch, probabilities, strict=True):
                 kept = by_tile(of_tile[:, tile.rows.kept_here, tile.columns.kept_here])
                 target = planes[..., tile.rows.kept, tile.columns.kept]
@@ -153,6 +158,32 @@ class Masker:
             if progress:
                 progress(n_done / len(plan))
         return recipe.finish(planes)
+
+    def engine_name(self, tiles: TilePlan) -> str:
+        """
+        Tell what runs the network.
+
+        Parameters
+        ----------
+        tiles : TilePlan
+            How planes are cut.
+
+        Returns
+        -------
+        str
+            The engine, its version, and the precision that it computes in.
+        """
+        return self._engine(tiles).name
+
+    def _engine(self, tiles: TilePlan) -> Engine:
+        """Return what runs the network; the one for the reference plan is made when it is used."""
+        if tiles is TilePlan.WIDE or self._wide.precision is Precision.FLOAT32:
+            return self._wide
+        return self._exact
+
+    @cached_property
+    def _exact(self) -> Engine:
+        return self._make_engine(precision=Precision.FLOAT32)
 
     def normalise(self, plane: NDArray[np.generic]) -> NormalisedPlane:
         """

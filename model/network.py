@@ -7,7 +7,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from model.architecture import BRANCHES, DECODER, ENCODER, FINE_SCALES
+from model.architecture import (
+    BRANCHES,
+    DECODER,
+    ENCODER,
+    FINE_SCALES,
+    LOW_LAYERS,
+    LOW_SCALES,
+)
+from model.bfloat16 import round_kernel
 from model.tiles import CELL, WINDOW
 from model.weights import Weights
 
@@ -22,12 +30,13 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
     ----------
     weights : Weights
         Kernel and bias of every layer, as many filters as they hold.
-    dtype : str, optional
-        What the layers compute in.
+    fine_dtype : str, optional
+        What the decoder's finest scales compute in: float32 or bfloat16.
 
     Notes
     -----
-    Only operations of `keras.ops` are used, so that every Keras backend runs it.
+    Only operations of `keras.ops` are used, so that every Keras backend runs it. What maxima are
+    taken of is always float32: with fewer bits the place of a maximum is lost.
 
     Which pixels a 2 x 2 pooling puts together depends on where a tile starts, and at the deep
     scales, where a pixel stands for 16 or 32 of the plane, that decides about whole structures. So
@@ -39,9 +48,14 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
     Paillassa, Bertin & Bouy 2020, A&A 634, A48, section 4.
     """
 
-    def __init__(self, weights: Weights, dtype: str = "float32") -> None:
-        super().__init__(trainable=False, dtype=dtype)
-        self._kernels = {name: self._frozen(layer.kernel) for name, layer in weights.items()}
+    def __init__(self, weights: Weights, fine_dtype: str = "float32") -> None:
+        super().__init__(trainable=False, dtype="float32")
+        self._fine_dtype = fine_dtype
+        low = LOW_LAYERS if fine_dtype == "bfloat16" else ()
+        self._kernels = {
+            name: self._frozen(round_kernel(layer.kernel) if name in low else layer.kernel)
+            for name, layer in weights.items()
+        }
         self._biases = {name: self._frozen(layer.bias) for name, layer in weights.items()}
         self.built = True
 
@@ -62,7 +76,7 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
             Raw probabilities of `Span.decoded`, the priors being the training set's.
         """
         planes, *layout = inputs
-        x = ops.cast(ops.arcsinh(planes), self.compute_dtype)
+        x = ops.arcsinh(planes)
         skips, winners = [], []
         for stage in ENCODER[:FINE_SCALES]:
             x = self._stage(stage, x)
@@ -74,7 +88,10 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
         x, longest = self._coarse(x, winners[-1], rows[:3], columns[:3])
         # From here on, only what the tile gives: the encoder's margin is wide.
         decoded = rows[3], columns[3]
-        skips = [_crop(skip, decoded, FINE_SCALES - 1 - scale) for scale, skip in enumerate(skips)]
+        skips = [
+            self._at(scale, _crop(skip, decoded, FINE_SCALES - 1 - scale))
+            for scale, skip in enumerate(skips)
+        ]
         winners = [
             _crop(winner, decoded, FINE_SCALES - 2 - scale)
             for scale, winner in enumerate(winners[:-1])
@@ -85,10 +102,10 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
             branches.append((x, BRANCHES[scale + 1]))
             x = self._stage(DECODER[scale], x + skips[scale])
             if scale:
-                x = _unpool(x, winners[scale - 1])
+                x = _unpool(self._at(scale - 1, x), winners[scale - 1])
         parts = [x, *(self._branch(start, names, winners) for start, names in branches)]
-        scores = self._convolve("final_conv", ops.concatenate(parts, axis=-1))
-        probabilities = ops.sigmoid(ops.cast(scores, "float32"))
+        together = ops.cast(ops.concatenate(parts, axis=-1), "float32")
+        probabilities = ops.sigmoid(self._convolve("final_conv", together))
         return ops.transpose(probabilities, (0, 3, 1, 2))
 
     def _coarse(
@@ -126,8 +143,12 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
         for scale, name in zip(reversed(range(len(names))), names, strict=True):
             x = self._layer(name, x)
             if scale:
-                x = _unpool(x, winners[scale - 1])
+                x = _unpool(self._at(scale - 1, x), winners[scale - 1])
         return x
+
+    def _at(self, scale: int, x: Any) -> Any:
+        """Give maps the type that the decoder computes in at a scale."""
+        return ops.cast(x, self._fine_dtype if scale < LOW_SCALES else "float32")
 
     def _stage(self, names: tuple[str, ...], x: Any) -> Any:
         for name in names:
@@ -143,7 +164,8 @@ class MaskNetwork(keras.Model):  # type: ignore[misc] # Keras has no types
         return ops.relu(self._convolve(name, x))
 
     def _convolve(self, name: str, x: Any) -> Any:
-        return ops.conv(x, self._kernels[name], padding="same") + self._biases[name]
+        kernel, bias = (ops.cast(of[name], x.dtype) for of in (self._kernels, self._biases))
+        return ops.conv(x, kernel, padding="same") + bias
 
 
 def _pool(x: Any) -> tuple[Any, Any]:

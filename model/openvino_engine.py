@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.engine import Device, Precision
+from model.engine import Device, DeviceError, Precision
 from model.tiles import Span
 from model.weights import Weights
 
-__all__ = ["OpenVinoEngine"]
+__all__ = ["OpenVinoEngine", "multiplies_in_bfloat16"]
 
 #: Shapes whose graphs are kept: those of the tiles of a camera's planes, at some MB each.
 KEPT_GRAPHS = 16
@@ -36,9 +36,14 @@ class OpenVinoEngine:
     device : Device
         The CPU.
     precision : Precision
-        In which it computes.
+        What the decoder's fine scales compute in.
     name : str
         ``openvino``, its version, and the precision.
+
+    Raises
+    ------
+    DeviceError
+        Where bfloat16 is asked for and the processor does not multiply in it.
     """
 
     device = Device.CPU
@@ -49,15 +54,21 @@ class OpenVinoEngine:
         import openvino as ov
 
         self._core = ov.Core()
+        native = multiplies_in_bfloat16(self._core)
         if precision is Precision.AUTO:
-            native = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             precision = Precision.BFLOAT16 if native else Precision.FLOAT32
+        if precision is Precision.BFLOAT16 and not native:
+            raise DeviceError(
+                "This CPU does not multiply in bfloat16: set worker.precision to `auto` or "
+                "`float32`."
+            )
         self.precision = precision
         self.name = f"openvino {ov.__version__.partition('-')[0]} {precision}"
         self._weights = weights
         self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "bf16" if precision is Precision.BFLOAT16 else "f32",
+            # The graph itself says what is computed in bfloat16.
+            "INFERENCE_PRECISION_HINT": "f32",
             # Two workers on one machine would pin their threads to the same cores.
             "ENABLE_CPU_PINNING": False,
         }
@@ -107,10 +118,27 @@ class OpenVinoEngine:
             self._request = None
             self._graphs[self._shapes].release_memory()
         if shapes not in self._graphs:
-            model = make_model(self._weights, shapes)
+            model = make_model(self._weights, shapes, self.precision)
             self._graphs[shapes] = self._core.compile_model(model, "CPU", self._options)
         self._graphs.move_to_end(shapes)
         while len(self._graphs) > KEPT_GRAPHS:
             self._graphs.popitem(last=False)
         self._shapes, self._request = shapes, self._graphs[shapes].create_infer_request()
         return self._request
+
+
+def multiplies_in_bfloat16(core: Any) -> bool:
+    """
+    Tell whether this processor multiplies in bfloat16: AVX512_BF16 or AMX.
+
+    Parameters
+    ----------
+    core : openvino.Core
+        OpenVINO, which knows.
+
+    Returns
+    -------
+    bool
+        True if so; others are slower in it than in float32.
+    """
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,9 +1,14 @@
 """The convolutional network in OpenVINO's operations: layers and shapes in, a graph out.
 
-The same arithmetic as `model.network`, as OpenVINO's CPU plugin runs it best: all shapes known, and a
-pooling that remembers its winners at the pooled scale, so that unpooling is one pass over the finer
-maps. The plugin keeps maps in memory as (batch, y, x, channels). Seen like that, a map is also an
-array of 2 x 2 windows, and the transpositions to see it like that move nothing.
+The same arithmetic as `model.network`, as OpenVINO's CPU plugin runs it best: all shapes known, and
+a pooling that remembers its winners at the pooled scale, so that unpooling is one pass over the
+finer maps. The plugin keeps maps in memory as (batch, y, x, channels). Seen like that, a map is
+also an array of 2 x 2 windows, and the transpositions to see it like that move nothing.
+
+Only the decoder's two finest scales, where most of the arithmetic is, can compute in bfloat16. The
+encoder's maxima need float32: with the 8 bits of bfloat16 many values of a window are equal, and
+the place of its maximum is lost. The final scores need it too: thresholds lie at probabilities
+like 0.999.
 """
 
 from __future__ import annotations
@@ -17,7 +22,9 @@ from numpy.typing import NDArray
 from openvino import opset1
 from openvino import opset13 as ops
 
-from model.architecture import BRANCHES, DECODER, ENCODER, FINE_SCALES
+from model.architecture import BRANCHES, DECODER, ENCODER, FINE_SCALES, LOW_SCALES
+from model.bfloat16 import round_kernel
+from model.engine import Precision
 from model.tiles import CELL, WINDOW
 from model.weights import Weights
 
@@ -25,11 +32,15 @@ __all__ = ["make_model"]
 
 #: Ranks of the four places of a 2 x 2 window: of equal values, the place of the highest rank wins.
 RANKS = np.array([[4, 3], [2, 1]], np.float32).reshape(1, 1, 2, 1, 2, 1)
+#: The types of maps.
+ELEMENTS = {Precision.FLOAT32: ov.Type.f32, Precision.BFLOAT16: ov.Type.bf16}
 #: Axes of rows and columns in maps.
 ROWS, COLUMNS = 2, 3
 
 
-def make_model(weights: Weights, shapes: Sequence[tuple[int, ...]]) -> ov.Model:
+def make_model(
+    weights: Weights, shapes: Sequence[tuple[int, ...]], precision: Precision = Precision.FLOAT32
+) -> ov.Model:
     """
     Build the network for tiles of one shape.
 
@@ -40,6 +51,8 @@ def make_model(weights: Weights, shapes: Sequence[tuple[int, ...]]) -> ov.Model:
     shapes : sequence of tuple of int
         Those of the inputs: the planes, (batch, ny, nx); then for the rows, and again for the
         columns, `Span.window_pixels`, `Span.cell_pixels`, `Span.places` and `Span.decoded_pixels`.
+    precision : Precision, optional
+        What the decoder's finest scales compute in: float32 or bfloat16.
 
     Returns
     -------
@@ -53,15 +66,16 @@ def make_model(weights: Weights, shapes: Sequence[tuple[int, ...]]) -> ov.Model:
     """
     planes = ops.parameter(shapes[0], np.float32)
     layout = [ops.parameter(shape, np.int32) for shape in shapes[1:]]
-    output = _Network(weights).probabilities(planes, layout)
+    output = _Network(weights, ELEMENTS[precision]).probabilities(planes, layout)
     return ov.Model([output], [planes, *layout], "maximask")
 
 
 class _Network:
     """The layers as operations on maps (batch, channels, y, x)."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, fine: ov.Type) -> None:
         self._weights = weights
+        self._fine = fine
 
     def probabilities(self, planes: Any, layout: list[Any]) -> Any:
         x = ops.asinh(ops.unsqueeze(planes, _vector(1)))
@@ -77,7 +91,10 @@ class _Network:
         # From here on, only what the tile gives: the encoder's margin is wide.
         decoded = rows[3], columns[3]
         skips, winners = (
-            [_crop(x, decoded, 1 << finer) for finer, x in enumerate(reversed(maps))][::-1]
+            [
+                _crop(self._at(scale, x), decoded, (1 << len(maps) - 1) >> scale)
+                for scale, x in enumerate(maps)
+            ]
             for maps in (skips, winners)
         )
         # What a decoder stage starts from also starts the side branch of that stage.
@@ -86,9 +103,9 @@ class _Network:
             branches.append((x, BRANCHES[scale + 1]))
             x = self._stage(DECODER[scale], ops.add(x, skips[scale]))
             if scale:
-                x = _unpool(x, winners[scale - 1])
+                x = _unpool(self._at(scale - 1, x), winners[scale - 1])
         parts = [x, *(self._branch(start, names, winners) for start, names in branches)]
-        return ops.sigmoid(self._final(parts))
+        return ops.sigmoid(self._final([ops.convert(part, ov.Type.f32) for part in parts]))
 
     def _coarse(
         self, skip: Any, winner: Any, rows_of: list[Any], columns_of: list[Any]
@@ -126,15 +143,19 @@ class _Network:
         for scale, name in zip(reversed(range(len(names))), names, strict=True):
             x = self._layer(name, x)
             if scale:
-                x = _unpool(x, winners[scale - 1])
+                x = _unpool(self._at(scale - 1, x), winners[scale - 1])
         return x
+
+    def _at(self, scale: int, x: Any) -> Any:
+        """Give maps the type that the decoder computes in at a scale."""
+        return ops.convert(x, self._fine if scale < LOW_SCALES else ov.Type.f32)
 
     def _final(self, parts: list[Any]) -> Any:
         """Return the scores (batch, classes, y, x): a sum needs no maps of all parts together."""
         layer = self._weights["final_conv"]
         edges = np.cumsum([_shape(part)[1] for part in parts])[:-1]
         kernels = np.split(layer.kernel, edges, axis=2)
-        scores = _bias(layer.bias)
+        scores = _bias(layer.bias, parts[0])
         for part, kernel in zip(parts, kernels, strict=True):
             scores = ops.add(_convolve(part, kernel), scores)
         return scores
@@ -146,16 +167,23 @@ class _Network:
 
     def _layer(self, name: str, x: Any) -> Any:
         layer = self._weights[name]
-        return ops.relu(ops.add(_convolve(x, layer.kernel), _bias(layer.bias)))
+        return ops.relu(ops.add(_convolve(x, layer.kernel), _bias(layer.bias, x)))
 
 
 def _convolve(x: Any, kernel: NDArray[np.float32]) -> Any:
-    filters = ops.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+    if x.output(0).get_element_type() == ov.Type.bf16:
+        kernel = round_kernel(kernel)
+    filters = _like(x, kernel.transpose(3, 2, 0, 1))
     return ops.convolution(x, filters, [1, 1], [1, 1], [1, 1], [1, 1])
 
 
-def _bias(bias: NDArray[np.float32]) -> Any:
-    return ops.constant(bias.reshape(1, -1, 1, 1))
+def _bias(bias: NDArray[np.float32], x: Any) -> Any:
+    return _like(x, bias.reshape(1, -1, 1, 1))
+
+
+def _like(x: Any, values: Any) -> Any:
+    """Make a constant of the type of maps."""
+    return ops.constant(np.ascontiguousarray(values), dtype=x.output(0).get_element_type())
 
 
 def _pool(x: Any) -> tuple[Any, Any]:
@@ -166,7 +194,9 @@ def _pool(x: Any) -> tuple[Any, Any]:
     """
     batch, channels, ny, nx = _shape(x)
     highest = _maxima(x)
-    windows = ops.reshape(_channels_last(x), _vector(batch, ny // 2, 2, nx // 2, 2, channels), special_zero=False)
+    windows = ops.reshape(
+        _channels_last(x), _vector(batch, ny // 2, 2, nx // 2, 2, channels), special_zero=False
+    )
     there = ops.greater_equal(windows, _spread(highest))
     ranks = ops.select(there, ops.constant(RANKS), ops.constant(np.float32(0)))
     return highest, _maxima(_plane(ranks))
@@ -174,8 +204,8 @@ def _pool(x: Any) -> tuple[Any, Any]:
 
 def _unpool(x: Any, winner: Any) -> Any:
     """Put each value back to its place in its 2 x 2 window, zeros elsewhere."""
-    there = ops.equal(_spread(winner), ops.constant(RANKS))
-    return _plane(ops.select(there, _spread(x), ops.constant(np.float32(0))))
+    there = ops.equal(_spread(winner), _like(winner, RANKS))
+    return _plane(ops.select(there, _spread(x), _like(x, np.float32(0))))
 
 
 def _maxima(x: Any) -> Any:
@@ -222,7 +252,9 @@ def _join(squares: Any, rows: Any, columns: Any, side: int) -> Any:
     n_y, n_x = _shape(rows)[0] // side, _shape(columns)[0] // side
     _, channels, height, width = _shape(squares)
     shape = _vector(-1, n_y, n_x, height, width, channels)
-    x = ops.transpose(ops.reshape(_channels_last(squares), shape, special_zero=False), _vector(0, 1, 3, 2, 4, 5))
+    x = ops.transpose(
+        ops.reshape(_channels_last(squares), shape, special_zero=False), _vector(0, 1, 3, 2, 4, 5)
+    )
     shape = _vector(-1, n_y * height, n_x * width, channels)
     return _channels_first(ops.reshape(x, shape, special_zero=False))
 

@@ -245,6 +245,12 @@ class WorkerSettings(_Concern):
         "auto",
         description="What runs the network; `auto`: Keras on a GPU, OpenVINO on the CPU.",
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="What the finest scales of the network's decoder compute in where `mask.tiles` "
+        "is `wide`; `auto`: `bfloat16` on a CPU that multiplies in it (AVX512_BF16, AMX), else "
+        "`float32`. All else is computed in float32.",
+    )
     allow_cpu_on_gpu_queue: bool = Field(
         False,
         description="Whether a worker may consume `gpu` on a machine where no GPU is visible.",
@@ -254,7 +260,7 @@ class WorkerSettings(_Concern):
         ge=1,
         le=1024,
         description="Size of what passes through the network at once, in 400-pixel tiles (wide "
-        "tiles: in 200 000 pixels); lower it where memory is short.",
+        "tiles: in 150 000 pixels); lower it where memory is short.",
     )
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads of the network; 0: one for each core."

@@ -14,9 +14,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from model.engine import Device, EngineName
+from model.engine import Device, EngineName, Precision
 from model.masker import Masker
 from model.preset import read_card
+from model.tiles import TilePlan
 from model.tracking import Tracker
 from settings.errors import MaximaskdError
 from settings.logs import get_logger
@@ -136,6 +137,7 @@ class _Run:
             settings.mask.preset,
             engine=EngineName(settings.worker.engine),
             device=device,
+            precision=Precision(settings.worker.precision),
             threads=settings.worker.threads,
             batch_size=settings.worker.batch_size,
         )
@@ -146,7 +148,7 @@ class _Run:
             "loaded preset=%s device=%s engine=%s seconds=%.1f",
             self._masker.card.name,
             self._masker.device,
-            self._masker.engine,
+            self._masker.engine_name(TilePlan(settings.mask.tiles)),
             time.monotonic() - started,
         )
         self._written: dict[Path, Target] = {}

@@ -337,7 +337,7 @@ class _Work:
             source=job.path.name,
             source_sha256=self._exposure.sha256,
             device=self._masker.device.value,
-            engine=self._masker.engine,
+            engine=self._masker.engine_name(job.tiles),
             tiles=job.tiles.value,
             attempt=job.attempt,
             versions=job.versions,

@@ -20,9 +20,10 @@ import redis
 from celery import signals
 from celery.worker import state as celery_state
 
-from model.engine import Device, EngineName, count_gpus
+from model.engine import Device, EngineName, Precision, count_gpus
 from model.preset import read_card
 from model.probability import make_recipe
+from model.tiles import TilePlan
 from settings.errors import MaximaskdError
 from settings.logs import get_logger
 from settings.sources import Settings, load
@@ -124,6 +125,7 @@ class Preloaded:
                 preset,
                 engine=EngineName(worker.engine),
                 device=device,
+                precision=Precision(worker.precision),
                 threads=worker.threads,
                 batch_size=worker.batch_size,
             )
@@ -249,7 +251,7 @@ def _preload(**_: Any) -> None:
             "loaded preset=%s device=%s engine=%s",
             loaded.masker.card.name,
             loaded.masker.device,
-            loaded.masker.engine,
+            loaded.masker.engine_name(TilePlan(loaded.settings.mask.tiles)),
         )
 
 

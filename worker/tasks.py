@@ -16,6 +16,7 @@ import redis
 from billiard.common import terminate_handler_fired
 from celery.exceptions import SoftTimeLimitExceeded
 
+from model.tiles import TilePlan
 from settings.errors import PermanentError, TransientError
 from settings.logs import get_logger
 from worker.celery_app import TASK_NAME, app
@@ -117,7 +118,7 @@ def _try_to_begin(loaded: Preloaded, key: str, message: str, *, dead_owner: str 
         message=message,
         worker=loaded.owner,
         device=loaded.masker.device.value,
-        engine=loaded.masker.engine,
+        engine=loaded.masker.engine_name(TilePlan(loaded.settings.mask.tiles)),
     )
 
 
@@ -133,7 +134,7 @@ def _outcome(loaded: Preloaded, lease: Lease, task: _Task) -> tuple[State, dict[
         masked = mask_exposure(job, variant.masker, tracker=variant.tracker, progress=reporter)
     except Exception as error:  # noqa: BLE001 (no file may stop the night, whatever it raises)
         return _ended_by(error, loaded, task, reporter)
-    return State.DONE, _success(masked)
+    return State.DONE, _success(masked) | {"engine": variant.masker.engine_name(job.tiles)}
 
 
 def _ended_by(

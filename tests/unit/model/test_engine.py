@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from model import engine
-from model.engine import Device, DeviceError, EngineName, count_gpus, make_engine
+from model.engine import Device, DeviceError, EngineName, Precision, count_gpus, make_engine
 from model.keras_engine import prepare
+from model.openvino_engine import OpenVinoEngine
 from model.preset import find_preset
 from model.weights import Weights, read_weights
 
@@ -109,10 +110,25 @@ def test_openvino_on_a_gpu_is_refused_with_what_to_do(weights: Weights) -> None:
         make_engine(weights, name=EngineName.OPENVINO, device=Device.GPU)
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_for_processors_that_multiply_in_it(
+    native: bool, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.openvino_engine.multiplies_in_bfloat16", lambda _core: native)
+    fastest = OpenVinoEngine(weights, precision=Precision.AUTO)
+    assert fastest.precision is (Precision.BFLOAT16 if native else Precision.FLOAT32)
+    assert fastest.name.endswith(f" {fastest.precision}")
+    assert OpenVinoEngine(weights, precision=Precision.FLOAT32).precision is Precision.FLOAT32
+    if not native:
+        with pytest.raises(DeviceError, match=r"set worker\.precision to `auto` or `float32`"):
+            OpenVinoEngine(weights, precision=Precision.BFLOAT16)
+
+
 def test_openvino_needs_no_tensorflow() -> None:
     program = (
-        "import sys; from model.masker import Masker; from model.engine import Device; "
-        "print(Masker(device=Device.CPU).engine, 'tensorflow' in sys.modules)"
+        "import sys; from model.engine import Device; from model.masker import Masker; "
+        "from model.tiles import TilePlan; "
+        "print(Masker(device=Device.CPU).engine_name(TilePlan.WIDE), 'tensorflow' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

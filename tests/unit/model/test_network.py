@@ -17,7 +17,7 @@ from astropy.io import fits
 import model.tiles
 from model.background_1_4 import clean_plane, estimate_background
 from model.converter import published_weights
-from model.engine import Device, Engine, EngineName, make_engine
+from model.engine import Device, Engine, EngineName, Precision, make_engine
 from model.preset import find_preset
 from model.tiles import TilePlan, plan_tiles
 from model.weights import Weights, read_weights
@@ -175,3 +175,26 @@ def test_an_odd_side_is_padded_at_its_end() -> None:
     highest, winner = _pool(plane[None, :, :, None])
     assert np.asarray(highest)[0, :, :, 0].tolist() == [[4, 9], [8, 0]]
     assert np.asarray(winner)[0, :, :, 0].tolist() == [[3, 2], [1, 0]]
+
+
+@pytest.mark.parametrize("name", [EngineName.OPENVINO, EngineName.KERAS])
+def test_the_finest_scales_in_bfloat16_give_nearly_the_same_scores(
+    name: EngineName, tiles: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A processor without bfloat16 computes the same graph in float32, with the rounded kernels.
+    monkeypatch.setattr("model.openvino_engine.multiplies_in_bfloat16", lambda _core: True)
+    weights = read_weights(find_preset("maximask-1.4"))
+    exact, fast = (
+        make_engine(weights, name=name, device=Device.CPU, precision=precision)
+        for precision in (Precision.FLOAT32, Precision.BFLOAT16)
+    )
+    scores = []
+    for engine in (exact, fast):
+        probabilities = engine(tiles, TILE.rows, TILE.columns).astype(np.float64)
+        assert engine.name.endswith(f" {engine.precision}")
+        # Float32 tells no scores apart whose probabilities are 0 or 1 to its last bit.
+        probabilities = np.clip(probabilities, 1e-6, 1 - 1e-6)
+        scores.append(np.log(probabilities / (1 - probabilities)))
+    difference = scores[1] - scores[0]
+    assert 0 < difference.std() < 0.03
+    assert abs(difference.mean()) < 0.01
