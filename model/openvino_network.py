@@ -2,8 +2,10 @@
 
 The same arithmetic as `model.network`, as OpenVINO's CPU plugin runs it best: all shapes known, and
 a pooling that remembers its winners at the pooled scale, so that unpooling is one pass over the
-finer maps. The plugin keeps maps in memory as (batch, y, x, channels). Seen like that, a map is
-also an array of 2 x 2 windows, and the transpositions to see it like that move nothing.
+finer maps. The plugin keeps maps in memory as (batch, y, x, channels), and so they are written
+here. A convolution sees them as (batch, channels, y, x); the transpositions before and after it
+move nothing as long as each has one reader. All else sees them as 2 x 2 windows or as rows: maps
+of four dimensions the plugin would first bring into another order in memory.
 
 Only the decoder's two finest scales, where most of the arithmetic is, can compute in bfloat16. The
 encoder's maxima need float32: with the 8 bits of bfloat16 many values of a window are equal, and
@@ -19,7 +21,6 @@ from typing import Any
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset1
 from openvino import opset13 as ops
 
 from model.architecture import BRANCHES, DECODER, ENCODER, FINE_SCALES, LOW_SCALES
@@ -30,12 +31,13 @@ from model.weights import Weights
 
 __all__ = ["make_model"]
 
-#: Ranks of the four places of a 2 x 2 window: of equal values, the place of the highest rank wins.
-RANKS = np.array([[4, 3], [2, 1]], np.float32).reshape(1, 1, 2, 1, 2, 1)
+#: Numbers of the four places of a 2 x 2 window.
+PLACES = np.array([[0, 1], [2, 3]], np.float32).reshape(1, 1, 2, 1, 2, 1)
 #: The types of maps.
 ELEMENTS = {Precision.FLOAT32: ov.Type.f32, Precision.BFLOAT16: ov.Type.bf16}
-#: Axes of rows and columns in maps.
-ROWS, COLUMNS = 2, 3
+#: Axes of rows and columns in maps, and in windows.
+ROWS, COLUMNS = 1, 2
+WINDOW_ROWS, WINDOW_COLUMNS = 1, 3
 
 
 def make_model(
@@ -71,41 +73,45 @@ def make_model(
 
 
 class _Network:
-    """The layers as operations on maps (batch, channels, y, x)."""
+    """
+    The layers as operations.
+
+    Maps are (batch, y, x, channels); windows are the same seen as (batch, y, 2, x, 2, channels).
+    """
 
     def __init__(self, weights: Weights, fine: ov.Type) -> None:
         self._weights = weights
         self._fine = fine
 
     def probabilities(self, planes: Any, layout: list[Any]) -> Any:
-        x = ops.asinh(ops.unsqueeze(planes, _vector(1)))
+        x = ops.unsqueeze(ops.asinh(planes), _vector(3))
         skips, winners = [], []
         for names in ENCODER[:FINE_SCALES]:
-            x = self._stage(names, x)
-            skips.append(x)
-            x, winner = _pool(x)
+            skips.append(_windows(self._stage(names, x)))
+            x, winner = _pool(skips[-1])
             winners.append(winner)
         x = self._stage(ENCODER[FINE_SCALES], x)
         rows, columns = layout[:4], layout[4:]
         x, longest = self._coarse(x, winners.pop(), rows[:3], columns[:3])
         # From here on, only what the tile gives: the encoder's margin is wide.
         decoded = rows[3], columns[3]
+        skip = _crop(_map(skips.pop()), decoded, 1)
         skips, winners = (
             [
-                _crop(self._at(scale, x), decoded, (1 << len(maps) - 1) >> scale)
-                for scale, x in enumerate(maps)
+                self._at(scale, _crop(maps, decoded, 1 << FINE_SCALES - 2 - scale))
+                for scale, maps in enumerate(of_scales)
             ]
-            for maps in (skips, winners)
+            for of_scales in (skips, winners)
         )
         # What a decoder stage starts from also starts the side branch of that stage.
-        branches = [(longest, BRANCHES[FINE_SCALES + 1][1:])]
-        for scale in reversed(range(FINE_SCALES)):
-            branches.append((x, BRANCHES[scale + 1]))
-            x = self._stage(DECODER[scale], ops.add(x, skips[scale]))
-            if scale:
-                x = _unpool(self._at(scale - 1, x), winners[scale - 1])
+        branches = [(longest, BRANCHES[FINE_SCALES + 1][1:]), (x, BRANCHES[FINE_SCALES])]
+        x = self._stage(DECODER[FINE_SCALES - 1], _add(x, skip))
+        for scale in reversed(range(FINE_SCALES - 1)):
+            start = _unpool(self._at(scale, x), winners[scale])
+            branches.append((_map(start), BRANCHES[scale + 1]))
+            x = self._stage(DECODER[scale], _map(ops.add(start, skips[scale])))
         parts = [x, *(self._branch(start, names, winners) for start, names in branches)]
-        return ops.sigmoid(self._final([ops.convert(part, ov.Type.f32) for part in parts]))
+        return ops.sigmoid(self._final(parts))
 
     def _coarse(
         self, skip: Any, winner: Any, rows_of: list[Any], columns_of: list[Any]
@@ -121,43 +127,46 @@ class _Network:
         cell_skip, cell_winner = _cut(skip, y, x, CELL), _cut(winner, y, x, CELL)
 
         def joined(maps: Any) -> Any:
-            whole = _join(_unpool(maps, cell_winner), y, x, CELL)
+            whole = _join(_map(_unpool(maps, cell_winner)), y, x, CELL)
             return _take(_take(whole, row_places, ROWS), column_places, COLUMNS)
 
-        decoded = self._stage(DECODER[FINE_SCALES], ops.add(start, cell_skip))
+        decoded = self._stage(DECODER[FINE_SCALES], _add(start, cell_skip))
         branch = self._layer(BRANCHES[FINE_SCALES + 1][0], start)
         return joined(decoded), joined(branch)
 
     def _deep(self, skip: Any) -> Any:
         """Pass windows through the two deepest scales and back."""
-        x, winner = _pool(skip)
+        x, winner = _pool(_windows(skip))
         deepest_skip = self._stage(ENCODER[-1], x)
         # The side is odd here. Zeros continue it: they never win, for their places come last.
-        even = ops.pad(deepest_skip, _vector(0, 0, 0, 0), _vector(0, 0, 1, 1), "constant")
-        x, deepest_winner = _pool(even)
-        x = _unpool(self._layer("convmid", x), deepest_winner)
+        even = ops.pad(deepest_skip, _vector(0, 0, 0, 0), _vector(0, 1, 1, 0), "constant")
+        x, deepest_winner = _pool(_windows(even))
+        x = _map(_unpool(self._layer("convmid", x), deepest_winner))
         x = ops.slice(x, _vector(0, 0), _vector(-1, -1), _vector(1, 1), _vector(ROWS, COLUMNS))
-        return _unpool(self._stage(DECODER[-1], ops.add(x, deepest_skip)), winner)
+        return _map(_unpool(self._stage(DECODER[-1], _add(x, deepest_skip)), winner))
 
     def _branch(self, x: Any, names: tuple[str, ...], winners: list[Any]) -> Any:
         for scale, name in zip(reversed(range(len(names))), names, strict=True):
             x = self._layer(name, x)
             if scale:
-                x = _unpool(self._at(scale - 1, x), winners[scale - 1])
+                x = _map(_unpool(self._at(scale - 1, x), winners[scale - 1]))
         return x
 
     def _at(self, scale: int, x: Any) -> Any:
-        """Give maps the type that the decoder computes in at a scale."""
-        return ops.convert(x, self._fine if scale < LOW_SCALES else ov.Type.f32)
+        """Give maps or windows the type that the decoder computes in at a scale."""
+        fine = self._fine if scale < LOW_SCALES else ov.Type.f32
+        return _seen_as(_shape(x), ops.convert(_rows(x), fine))
 
     def _final(self, parts: list[Any]) -> Any:
         """Return the scores (batch, classes, y, x): a sum needs no maps of all parts together."""
         layer = self._weights["final_conv"]
-        edges = np.cumsum([_shape(part)[1] for part in parts])[:-1]
+        edges = np.cumsum([_shape(part)[-1] for part in parts])[:-1]
         kernels = np.split(layer.kernel, edges, axis=2)
-        scores = _bias(layer.bias, parts[0])
+        scores = _bias(layer.bias, ov.Type.f32)
         for part, kernel in zip(parts, kernels, strict=True):
-            scores = ops.add(_convolve(part, kernel), scores)
+            scores = ops.add(
+                _convolve(ops.convert(_channels_first(part), ov.Type.f32), kernel), scores
+            )
         return scores
 
     def _stage(self, names: Iterable[str], x: Any) -> Any:
@@ -167,112 +176,133 @@ class _Network:
 
     def _layer(self, name: str, x: Any) -> Any:
         layer = self._weights[name]
-        return ops.relu(ops.add(_convolve(x, layer.kernel), _bias(layer.bias, x)))
+        maps = _convolve(_channels_first(x), layer.kernel)
+        maps = ops.relu(ops.add(maps, _bias(layer.bias, _type(x))))
+        return ops.transpose(maps, _vector(0, 2, 3, 1))
 
 
 def _convolve(x: Any, kernel: NDArray[np.float32]) -> Any:
-    if x.output(0).get_element_type() == ov.Type.bf16:
+    """Convolve what is (batch, channels, y, x)."""
+    if _type(x) == ov.Type.bf16:
         kernel = round_kernel(kernel)
-    filters = _like(x, kernel.transpose(3, 2, 0, 1))
+    filters = _constant(kernel.transpose(3, 2, 0, 1), _type(x))
     return ops.convolution(x, filters, [1, 1], [1, 1], [1, 1], [1, 1])
 
 
-def _bias(bias: NDArray[np.float32], x: Any) -> Any:
-    return _like(x, bias.reshape(1, -1, 1, 1))
+def _bias(bias: NDArray[np.float32], of_type: ov.Type) -> Any:
+    return _constant(bias.reshape(1, -1, 1, 1), of_type)
 
 
-def _like(x: Any, values: Any) -> Any:
-    """Make a constant of the type of maps."""
-    return ops.constant(np.ascontiguousarray(values), dtype=x.output(0).get_element_type())
-
-
-def _pool(x: Any) -> tuple[Any, Any]:
+def _pool(windows: Any) -> tuple[Any, Any]:
     """
-    Return the maxima of 2 x 2 windows, and the rank of the place where each came from.
+    Return the maps of the maxima, and those of the places that they came from.
 
     Of equal values the first wins: after a ReLU ties at 0 are the rule.
     """
-    batch, channels, ny, nx = _shape(x)
-    highest = _maxima(x)
-    windows = ops.reshape(
-        _channels_last(x), _vector(batch, ny // 2, 2, nx // 2, 2, channels), special_zero=False
-    )
-    there = ops.greater_equal(windows, _spread(highest))
-    ranks = ops.select(there, ops.constant(RANKS), ops.constant(np.float32(0)))
-    return highest, _maxima(_plane(ranks))
+    upper, lower = _halves(windows, WINDOW_ROWS + 1)
+    corners = [*_halves(upper, WINDOW_COLUMNS + 1), *_halves(lower, WINDOW_COLUMNS + 1)]
+    a, b, c, d = ((x, _constant(place)) for x, place in zip(corners, PLACES.flat, strict=True))
+    highest, place = _larger(_larger(a, b), _larger(c, d))
+    batch, ny, _, nx, _, channels = _shape(windows)
+    shape = [batch, ny, nx, channels]
+    return _seen_as(shape, highest), _seen_as(shape, place)
+
+
+def _larger(first: tuple[Any, Any], second: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return the larger of two values with its place, the first where they are equal."""
+    (x, place_x), (y, place_y) = first, second
+    return ops.maximum(x, y), ops.select(ops.greater_equal(x, y), place_x, place_y)
 
 
 def _unpool(x: Any, winner: Any) -> Any:
-    """Put each value back to its place in its 2 x 2 window, zeros elsewhere."""
-    there = ops.equal(_spread(winner), _like(winner, RANKS))
-    return _plane(ops.select(there, _spread(x), _like(x, np.float32(0))))
+    """Put each value of maps back to its place in its window, zeros elsewhere; return windows."""
+    values, places = (ops.unsqueeze(maps, _vector(2, 4)) for maps in (x, winner))
+    there = ops.equal(places, _constant(PLACES, _type(x)))
+    return ops.select(there, values, _constant(0.0, _type(x)))
 
 
-def _maxima(x: Any) -> Any:
-    none, two = [0, 0], [2, 2]
-    return opset1.max_pool(x, two, none, none, two)
+def _halves(windows: Any, axis: int) -> list[Any]:
+    return ops.split(windows, ops.constant(np.int64(axis)), 2).outputs()
 
 
-def _spread(x: Any) -> Any:
-    """View maps as one value a window: (batch, y, 1, x, 1, channels)."""
-    return ops.unsqueeze(_channels_last(x), _vector(2, 4))
+def _windows(maps: Any) -> Any:
+    batch, ny, nx, channels = _shape(maps)
+    return _seen_as([batch, ny // 2, 2, nx // 2, 2, channels], maps)
 
 
-def _plane(windows: Any) -> Any:
-    """View windows (batch, y, 2, x, 2, channels) as maps."""
+def _map(windows: Any) -> Any:
     batch, ny, _, nx, _, channels = _shape(windows)
-    shape = _vector(batch, 2 * ny, 2 * nx, channels)
-    return _channels_first(ops.reshape(windows, shape, special_zero=False))
+    return _seen_as([batch, 2 * ny, 2 * nx, channels], windows)
+
+
+def _rows(x: Any) -> Any:
+    """See maps as (y, x, channels); windows are left as they are."""
+    shape = _shape(x)
+    are_maps = len(shape) == 4  # noqa: PLR2004 (batch, y, x, channels)
+    return _seen_as([-1, *shape[2:]], x) if are_maps else x
+
+
+def _seen_as(shape: list[int], x: Any) -> Any:
+    return ops.reshape(x, _vector(*shape), special_zero=False)
+
+
+def _add(x: Any, y: Any) -> Any:
+    return _seen_as(_shape(x), ops.add(_rows(x), _rows(y)))
 
 
 def _crop(x: Any, decoded: tuple[Any, Any], finer: int) -> Any:
-    """Take the pixels that are decoded out of maps so many times finer than those handed back."""
-    # As a slice, whose start is known when it runs and whose length is known now.
+    """Take what is decoded out of maps or windows so many times finer than those handed back."""
+    shape = _shape(x)
+    are_maps = len(shape) == 4  # noqa: PLR2004 (batch, y, x, channels)
+    rows, columns = axes = (ROWS, COLUMNS) if are_maps else (WINDOW_ROWS, WINDOW_COLUMNS)
     counts = [finer * _shape(pixels)[0] for pixels in decoded]
+    if counts == [shape[rows], shape[columns]]:
+        return x
+    # As a slice, whose start is known when it runs and whose length is known now.
     firsts = [ops.convert(_take(pixels, _vector(0), 0), "i64") for pixels in decoded]
     start = ops.multiply(ops.concat(firsts, 0), ops.constant(np.int64(finer)))
     stop = ops.add(start, _vector(*counts))
-    cropped = ops.slice(x, start, stop, _vector(1, 1), _vector(ROWS, COLUMNS))
-    batch, channels, _, _ = _shape(x)
-    return ops.reshape(cropped, _vector(batch, channels, *counts), special_zero=False)
+    cropped = ops.slice(x, start, stop, _vector(1, 1), _vector(*axes))
+    shape[rows], shape[columns] = counts
+    return _seen_as(shape, cropped)
 
 
 def _cut(x: Any, rows: Any, columns: Any, side: int) -> Any:
-    """Cut maps into squares: (batch, channels, y, x) -> (batch * n, channels, side, side)."""
-    x = _channels_last(_take(_take(x, rows, ROWS), columns, COLUMNS))
+    """Cut maps into squares: (batch, y, x, channels) -> (batch * n, side, side, channels)."""
+    x = _take(_take(x, rows, ROWS), columns, COLUMNS)
     batch, ny, nx, channels = _shape(x)
-    shape = _vector(batch, ny // side, side, nx // side, side, channels)
-    x = ops.transpose(ops.reshape(x, shape, special_zero=False), _vector(0, 1, 3, 2, 4, 5))
-    shape = _vector(-1, side, side, channels)
-    return _channels_first(ops.reshape(x, shape, special_zero=False))
+    x = _seen_as([batch, ny // side, side, nx // side, side, channels], x)
+    return _seen_as([-1, side, side, channels], ops.transpose(x, _vector(0, 1, 3, 2, 4, 5)))
 
 
 def _join(squares: Any, rows: Any, columns: Any, side: int) -> Any:
     """Lay side by side what `_cut` made of these rows and columns, at the scale that it has now."""
     n_y, n_x = _shape(rows)[0] // side, _shape(columns)[0] // side
-    _, channels, height, width = _shape(squares)
-    shape = _vector(-1, n_y, n_x, height, width, channels)
-    x = ops.transpose(
-        ops.reshape(_channels_last(squares), shape, special_zero=False), _vector(0, 1, 3, 2, 4, 5)
-    )
-    shape = _vector(-1, n_y * height, n_x * width, channels)
-    return _channels_first(ops.reshape(x, shape, special_zero=False))
+    _, height, width, channels = _shape(squares)
+    x = _seen_as([-1, n_y, n_x, height, width, channels], squares)
+    x = ops.transpose(x, _vector(0, 1, 3, 2, 4, 5))
+    return _seen_as([-1, n_y * height, n_x * width, channels], x)
 
 
 def _channels_first(x: Any) -> Any:
     return ops.transpose(x, _vector(0, 3, 1, 2))
 
 
-def _channels_last(x: Any) -> Any:
-    return ops.transpose(x, _vector(0, 2, 3, 1))
-
-
 def _shape(x: Any) -> list[int]:
-    return [*x.output(0).get_shape()]
+    output = x if isinstance(x, ov.Output) else x.output(0)
+    return [*output.get_shape()]
+
+
+def _type(x: Any) -> ov.Type:
+    return x.output(0).get_element_type()
 
 
 def _take(x: Any, positions: Any, axis: int) -> Any:
     return ops.gather(x, positions, ops.constant(np.int64(axis)))
+
+
+def _constant(values: Any, of_type: ov.Type = ov.Type.f32) -> Any:
+    return ops.constant(np.ascontiguousarray(values, np.float32), dtype=of_type)
 
 
 def _vector(*values: int) -> Any:
