@@ -5,13 +5,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DIR    ?= incoming
-# Where the real exposures are that `make agreement` compares on.
-REAL_EXPOSURES ?= ../shared/real
+# Words for the benchmark: parts of it, and `--compare FILE` for the figures of an earlier run.
+BENCH  ?= --markdown BENCHMARKS.md --json BENCHMARKS.json
 # What the lock files are made of: hashes of every file, no host of any index.
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
           --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --group build
 
-.PHONY: up test lint bench agreement lock clean
+.PHONY: up test lint bench lock clean
 
 up: $(VENV)/run.stamp
 	@mkdir -p "$(DIR)"
@@ -32,10 +32,7 @@ lint: $(VENV)/test.stamp
 	$(BIN)/python -m numpydoc lint $$(git ls-files 'settings/*.py' 'model/*.py' 'worker/*.py' 'watcher/*.py')
 
 bench: $(VENV)/test.stamp
-	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/benchmarks/speed.py
-
-agreement: $(VENV)/test.stamp
-	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/benchmarks/agreement.py $(REAL_EXPOSURES)
+	$(BIN)/python -m tests.bench $(BENCH)
 
 lock: $(VENV)/test.stamp
 	$(BIN)/pip install --quiet uv

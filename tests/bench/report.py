@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Table"]
+__all__ = ["Table", "compare"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,33 @@ class Table:
             lines += [self.note, ""]
         lines += [_row(self.head), _row(["---"] * len(self.head)), *map(_row, self.rows)]
         return "\n".join(lines) + "\n"
+
+
+def compare(before: Mapping[str, float], now: Mapping[str, float]) -> Table:
+    """
+    Set the figures of a run beside those of an earlier one.
+
+    Parameters
+    ----------
+    before, now : mapping of str to float
+        Figures by name; larger is better.
+
+    Returns
+    -------
+    Table
+        What both runs have, and the ratio; below 1 is a regression.
+    """
+    return Table(
+        title="Beside the earlier run",
+        note="Larger is better; of figures that depend on the machine only large changes mean "
+        "something.",
+        head=["", "before", "now", "now / before"],
+        rows=[
+            [name, f"{before[name]:.4g}", f"{now[name]:.4g}", f"{now[name] / before[name]:.2f}"]
+            for name in now
+            if name in before
+        ],
+    )
 
 
 def _row(cells: Sequence[str]) -> str:
