@@ -108,6 +108,7 @@ def make_engine(
     name: EngineName = EngineName.AUTO,
     device: Device = Device.AUTO,
     precision: Precision = Precision.FLOAT32,
+    thresholds: NDArray[np.float32] | None = None,
     threads: int = 0,
 ) -> Engine:
     """
@@ -125,6 +126,8 @@ def make_engine(
     precision : Precision, optional
         What it computes in; `AUTO`: bfloat16 in OpenVINO where the processor multiplies in it, else
         float32.
+    thresholds : ndarray, shape (n_classes,), float32, optional
+        Scores, before the sigmoid, about which bfloat16 should be most precise.
     threads : int, optional
         CPU threads; 0 for one each core.
 
@@ -151,7 +154,7 @@ def make_engine(
         )
     from model.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine(weights, precision=precision, threads=threads)
+    return OpenVinoEngine(weights, precision=precision, thresholds=thresholds, threads=threads)
 
 
 def count_gpus() -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.engine import Device, Engine, EngineName, Precision, make_engine
 from model.normalise import NormalisedPlane, normalise_plane
 from model.preset import find_preset
-from model.probability import Recipe, make_recipe
+from model.probability import Recipe, make_recipe, threshold_scores
 from model.prune import prune
 from model.tiles import PIXELS_PER_BATCH_UNIT, SMALLEST_SIDE, Tile, TilePlan, plan_tiles
 from model.weights import read_weights
@@ -79,7 +79,12 @@ class Masker:
         self.card = found.card
         weights = prune(read_weights(found))
         self._make_engine = partial(
-            make_engine, weights, name=engine, device=device, threads=threads
+            make_engine,
+            weights,
+            name=engine,
+            device=device,
+            thresholds=threshold_scores(make_recipe(self.card, MaskSettings())),
+            threads=threads,
         )
         self._batch_size = batch_size
         self._wide = self._make_engine(precision=precision)

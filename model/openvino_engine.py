@@ -28,6 +28,8 @@ class OpenVinoEngine:
         All layers.
     precision : Precision, optional
         `AUTO`: bfloat16 where the processor multiplies in it.
+    thresholds : ndarray, shape (n_classes,), float32, optional
+        Scores about which bfloat16 should be most precise.
     threads : int, optional
         CPU threads; 0 for one each core.
 
@@ -49,7 +51,12 @@ class OpenVinoEngine:
     device = Device.CPU
 
     def __init__(
-        self, weights: Weights, *, precision: Precision = Precision.FLOAT32, threads: int = 0
+        self,
+        weights: Weights,
+        *,
+        precision: Precision = Precision.FLOAT32,
+        thresholds: NDArray[np.float32] | None = None,
+        threads: int = 0,
     ) -> None:
         import openvino as ov
 
@@ -65,6 +72,7 @@ class OpenVinoEngine:
         self.precision = precision
         self.name = f"openvino {ov.__version__.partition('-')[0]} {precision}"
         self._weights = weights
+        self._thresholds = thresholds
         self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             # The graph itself says what is computed in bfloat16.
@@ -118,7 +126,7 @@ class OpenVinoEngine:
             self._request = None
             self._graphs[self._shapes].release_memory()
         if shapes not in self._graphs:
-            model = make_model(self._weights, shapes, self.precision)
+            model = make_model(self._weights, shapes, self.precision, self._thresholds)
             self._graphs[shapes] = self._core.compile_model(model, "CPU", self._options)
         self._graphs.move_to_end(shapes)
         while len(self._graphs) > KEPT_GRAPHS:

@@ -9,8 +9,7 @@ of four dimensions the plugin would first bring into another order in memory.
 
 Only the decoder's two finest scales, where most of the arithmetic is, can compute in bfloat16. The
 encoder's maxima need float32: with the 8 bits of bfloat16 many values of a window are equal, and
-the place of its maximum is lost. The final scores need it too: thresholds lie at probabilities
-like 0.999.
+the place of its maximum is lost.
 """
 
 from __future__ import annotations
@@ -18,14 +17,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from model.architecture import BRANCHES, DECODER, ENCODER, FINE_SCALES, LOW_SCALES
+from model.architecture import BRANCHES, DECODER, ENCODER, FINE_SCALES, LAYERS, LOW_SCALES
 from model.bfloat16 import round_kernel
 from model.engine import Precision
+from model.prune import live_filters
 from model.tiles import CELL, WINDOW
 from model.weights import Weights
 
@@ -33,6 +34,12 @@ __all__ = ["make_model"]
 
 #: Numbers of the four places of a 2 x 2 window.
 PLACES = np.array([[0, 1], [2, 3]], np.float32).reshape(1, 1, 2, 1, 2, 1)
+#: The layers that each reads.
+SOURCES = {layer.name: layer.sources for layer in LAYERS}
+#: The layers whose maps meet at full scale. There nearly all filters are live: all are kept.
+FULL = {layer.name for layer in LAYERS if not layer.scale} | {
+    source for layer in LAYERS if not layer.scale for source in layer.sources
+}
 #: The types of maps.
 ELEMENTS = {Precision.FLOAT32: ov.Type.f32, Precision.BFLOAT16: ov.Type.bf16}
 #: Axes of rows and columns in maps, and in windows.
@@ -41,7 +48,10 @@ WINDOW_ROWS, WINDOW_COLUMNS = 1, 3
 
 
 def make_model(
-    weights: Weights, shapes: Sequence[tuple[int, ...]], precision: Precision = Precision.FLOAT32
+    weights: Weights,
+    shapes: Sequence[tuple[int, ...]],
+    precision: Precision = Precision.FLOAT32,
+    thresholds: NDArray[np.float32] | None = None,
 ) -> ov.Model:
     """
     Build the network for tiles of one shape.
@@ -55,6 +65,8 @@ def make_model(
         columns, `Span.window_pixels`, `Span.cell_pixels`, `Span.places` and `Span.decoded_pixels`.
     precision : Precision, optional
         What the decoder's finest scales compute in: float32 or bfloat16.
+    thresholds : ndarray, shape (n_classes,), float32, optional
+        Scores about which bfloat16 should be most precise.
 
     Returns
     -------
@@ -68,7 +80,8 @@ def make_model(
     """
     planes = ops.parameter(shapes[0], np.float32)
     layout = [ops.parameter(shape, np.int32) for shape in shapes[1:]]
-    output = _Network(weights, ELEMENTS[precision]).probabilities(planes, layout)
+    network = _Network(weights, ELEMENTS[precision], thresholds)
+    output = network.probabilities(planes, layout)
     return ov.Model([output], [planes, *layout], "maximask")
 
 
@@ -77,11 +90,23 @@ class _Network:
     The layers as operations.
 
     Maps are (batch, y, x, channels); windows are the same seen as (batch, y, 2, x, 2, channels).
+    Maps have only the channels of their layer's live filters, so that those of an encoder stage and
+    of what is unpooled by its winners differ.
     """
 
-    def __init__(self, weights: Weights, fine: ov.Type) -> None:
+    def __init__(
+        self, weights: Weights, fine: ov.Type, thresholds: NDArray[np.float32] | None
+    ) -> None:
         self._weights = weights
         self._fine = fine
+        none = np.zeros_like(weights["final_conv"].bias)
+        self._thresholds = none if thresholds is None or fine == ov.Type.f32 else thresholds
+        self._live = {
+            name: np.arange(layer.bias.size)
+            if name in FULL
+            else np.flatnonzero(live_filters(layer))
+            for name, layer in weights.items()
+        }
 
     def probabilities(self, planes: Any, layout: list[Any]) -> Any:
         x = ops.unsqueeze(ops.asinh(planes), _vector(3))
@@ -105,11 +130,11 @@ class _Network:
         )
         # What a decoder stage starts from also starts the side branch of that stage.
         branches = [(longest, BRANCHES[FINE_SCALES + 1][1:]), (x, BRANCHES[FINE_SCALES])]
-        x = self._stage(DECODER[FINE_SCALES - 1], _add(x, skip))
+        x = self._stage(DECODER[FINE_SCALES - 1], x, skip)
         for scale in reversed(range(FINE_SCALES - 1)):
-            start = _unpool(self._at(scale, x), winners[scale])
+            start = self._unpool(x, winners, scale, DECODER[scale + 1][-1])
             branches.append((_map(start), BRANCHES[scale + 1]))
-            x = self._stage(DECODER[scale], _map(ops.add(start, skips[scale])))
+            x = self._stage(DECODER[scale], start, skips[scale])
         parts = [x, *(self._branch(start, names, winners) for start, names in branches)]
         return ops.sigmoid(self._final(parts))
 
@@ -126,13 +151,14 @@ class _Network:
         y, x = _take(rows, row_cells, 0), _take(columns, column_cells, 0)
         cell_skip, cell_winner = _cut(skip, y, x, CELL), _cut(winner, y, x, CELL)
 
-        def joined(maps: Any) -> Any:
-            whole = _join(_map(_unpool(maps, cell_winner)), y, x, CELL)
+        def joined(maps: Any, name: str) -> Any:
+            here = self._winner(cell_winner, FINE_SCALES - 1, name)
+            whole = _join(_map(_unpool(maps, here)), y, x, CELL)
             return _take(_take(whole, row_places, ROWS), column_places, COLUMNS)
 
-        decoded = self._stage(DECODER[FINE_SCALES], _add(start, cell_skip))
-        branch = self._layer(BRANCHES[FINE_SCALES + 1][0], start)
-        return joined(decoded), joined(branch)
+        main, branch = DECODER[FINE_SCALES], BRANCHES[FINE_SCALES + 1][0]
+        decoded = self._stage(main, start, cell_skip)
+        return joined(decoded, main[-1]), joined(self._layer(branch, start), branch)
 
     def _deep(self, skip: Any) -> Any:
         """Pass windows through the two deepest scales and back."""
@@ -141,16 +167,33 @@ class _Network:
         # The side is odd here. Zeros continue it: they never win, for their places come last.
         even = ops.pad(deepest_skip, _vector(0, 0, 0, 0), _vector(0, 1, 1, 0), "constant")
         x, deepest_winner = _pool(_windows(even))
-        x = _map(_unpool(self._layer("convmid", x), deepest_winner))
+        x = self._layer("convmid", x)
+        x = _map(_unpool(x, self._winner(deepest_winner, FINE_SCALES + 1, "convmid")))
         x = ops.slice(x, _vector(0, 0), _vector(-1, -1), _vector(1, 1), _vector(ROWS, COLUMNS))
-        return _map(_unpool(self._stage(DECODER[-1], _add(x, deepest_skip)), winner))
+        x = self._stage(DECODER[-1], x, deepest_skip)
+        return _map(_unpool(x, self._winner(winner, FINE_SCALES, DECODER[-1][-1])))
 
     def _branch(self, x: Any, names: tuple[str, ...], winners: list[Any]) -> Any:
         for scale, name in zip(reversed(range(len(names))), names, strict=True):
             x = self._layer(name, x)
             if scale:
-                x = _map(_unpool(self._at(scale - 1, x), winners[scale - 1]))
+                x = _map(self._unpool(x, winners, scale - 1, name))
         return x
+
+    def _unpool(self, x: Any, winners: list[Any], scale: int, name: str) -> Any:
+        """Bring the maps of a layer to a finer scale; return windows."""
+        return _unpool(self._at(scale, x), self._winner(winners[scale], scale, name))
+
+    def _winner(self, winner: Any, scale: int, name: str) -> Any:
+        """Give the winners of an encoder stage the channels of the layer that is unpooled."""
+        pooled, wanted = self._live[ENCODER[scale][-1]], self._live[name]
+        if np.array_equal(pooled, wanted):
+            return winner
+        # Of a dead filter all values are equal, so that the first place has won.
+        positions = np.minimum(np.searchsorted(pooled, wanted), len(pooled) - 1)
+        is_live = _constant(pooled[positions] == wanted, _type(winner))
+        chosen = _take(winner, _vector(*positions), len(_shape(winner)) - 1)
+        return _seen_as(_shape(chosen), ops.multiply(_rows(chosen), is_live))
 
     def _at(self, scale: int, x: Any) -> Any:
         """Give maps or windows the type that the decoder computes in at a scale."""
@@ -158,27 +201,32 @@ class _Network:
         return _seen_as(_shape(x), ops.convert(_rows(x), fine))
 
     def _final(self, parts: list[Any]) -> Any:
-        """Return the scores (batch, classes, y, x): a sum needs no maps of all parts together."""
+        """Return the scores (batch, classes, y, x)."""
         layer = self._weights["final_conv"]
-        edges = np.cumsum([_shape(part)[-1] for part in parts])[:-1]
-        kernels = np.split(layer.kernel, edges, axis=2)
-        scores = _bias(layer.bias, ov.Type.f32)
-        for part, kernel in zip(parts, kernels, strict=True):
-            scores = ops.add(
-                _convolve(ops.convert(_channels_first(part), ov.Type.f32), kernel), scores
-            )
-        return scores
+        x = _channels_first(_beside(*parts))
+        # The convolution gives the distance from the thresholds: there few bits say most.
+        distance = layer.bias - self._thresholds
+        if self._fine == ov.Type.bf16:
+            distance = distance.astype(ml_dtypes.bfloat16).astype(np.float32)
+        scores = ops.add(_convolve(x, layer.kernel), _bias(distance, _type(x)))
+        return ops.add(ops.convert(scores, ov.Type.f32), _bias(layer.bias - distance, ov.Type.f32))
 
-    def _stage(self, names: Iterable[str], x: Any) -> Any:
+    def _stage(self, names: Iterable[str], *sources: Any) -> Any:
         for name in names:
-            x = self._layer(name, x)
-        return x
+            sources = (self._layer(name, *sources),)
+        return sources[0]
 
-    def _layer(self, name: str, x: Any) -> Any:
-        layer = self._weights[name]
-        maps = _convolve(_channels_first(x), layer.kernel)
-        maps = ops.relu(ops.add(maps, _bias(layer.bias, _type(x))))
-        return ops.transpose(maps, _vector(0, 2, 3, 1))
+    def _layer(self, name: str, *sources: Any) -> Any:
+        """Convolve the sum of maps or windows."""
+        layer, live = self._weights[name], self._live[name]
+        channels = [self._live[source] for source in SOURCES[name]] or [np.arange(1)]
+        if len(sources) > 1 and np.array_equal(channels[0], channels[1]):
+            sources, channels = (_add(*sources),), channels[:1]
+        # Where their channels differ, all stand beside each other: that is the same sum.
+        x = _beside(*(_map(source) for source in sources))
+        kernel = layer.kernel[:, :, np.concatenate(channels)][..., live]
+        maps = ops.add(_convolve(_channels_first(x), kernel), _bias(layer.bias[live], _type(x)))
+        return ops.transpose(ops.relu(maps), _vector(0, 2, 3, 1))
 
 
 def _convolve(x: Any, kernel: NDArray[np.float32]) -> Any:
@@ -230,16 +278,21 @@ def _windows(maps: Any) -> Any:
     return _seen_as([batch, ny // 2, 2, nx // 2, 2, channels], maps)
 
 
-def _map(windows: Any) -> Any:
-    batch, ny, _, nx, _, channels = _shape(windows)
-    return _seen_as([batch, 2 * ny, 2 * nx, channels], windows)
+def _map(x: Any) -> Any:
+    """See windows as maps; maps are left as they are."""
+    if _are_maps(x):
+        return x
+    batch, ny, _, nx, _, channels = _shape(x)
+    return _seen_as([batch, 2 * ny, 2 * nx, channels], x)
+
+
+def _are_maps(x: Any) -> bool:
+    return len(_shape(x)) == 4  # noqa: PLR2004 (batch, y, x, channels)
 
 
 def _rows(x: Any) -> Any:
     """See maps as (y, x, channels); windows are left as they are."""
-    shape = _shape(x)
-    are_maps = len(shape) == 4  # noqa: PLR2004 (batch, y, x, channels)
-    return _seen_as([-1, *shape[2:]], x) if are_maps else x
+    return _seen_as([-1, *_shape(x)[2:]], x) if _are_maps(x) else x
 
 
 def _seen_as(shape: list[int], x: Any) -> Any:
@@ -250,11 +303,18 @@ def _add(x: Any, y: Any) -> Any:
     return _seen_as(_shape(x), ops.add(_rows(x), _rows(y)))
 
 
+def _beside(*maps: Any) -> Any:
+    """Return maps with the channels of all, one after the other."""
+    if len(maps) == 1:
+        return maps[0]
+    batch, ny, nx, _ = _shape(maps[0])
+    return _seen_as([batch, ny, nx, -1], ops.concat([_rows(x) for x in maps], 2))
+
+
 def _crop(x: Any, decoded: tuple[Any, Any], finer: int) -> Any:
     """Take what is decoded out of maps or windows so many times finer than those handed back."""
     shape = _shape(x)
-    are_maps = len(shape) == 4  # noqa: PLR2004 (batch, y, x, channels)
-    rows, columns = axes = (ROWS, COLUMNS) if are_maps else (WINDOW_ROWS, WINDOW_COLUMNS)
+    rows, columns = axes = (ROWS, COLUMNS) if _are_maps(x) else (WINDOW_ROWS, WINDOW_COLUMNS)
     counts = [finer * _shape(pixels)[0] for pixels in decoded]
     if counts == [shape[rows], shape[columns]]:
         return x

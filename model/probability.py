@@ -32,6 +32,7 @@ __all__ = [
     "make_recipe",
     "shift_priors",
     "speaks_2018",
+    "threshold_scores",
 ]
 
 
@@ -247,6 +248,28 @@ def shift_priors(
     factor = np.float32(training * (1 - prior) / ((1 - training) * prior))
     shifted = probability / (probability + factor * (1 - probability))
     return np.asarray(shifted, np.float32)
+
+
+def threshold_scores(recipe: Recipe) -> NDArray[np.float32]:
+    """
+    Tell at which scores of the network, before its sigmoid, masks begin.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        With a plane for each of the network's classes.
+
+    Returns
+    -------
+    ndarray, shape (n_classes,), float32
+        The logit of the probability whose shift is the threshold.
+    """
+    scores = np.zeros(len(recipe.planes), np.float32)
+    for plane in recipe.planes:
+        training, prior = plane.source.training_prior, plane.prior or plane.source.training_prior
+        factor = training * (1 - prior) / ((1 - training) * prior)
+        scores[plane.source.index] = np.log(factor * plane.threshold / (1 - plane.threshold))
+    return scores
 
 
 def make_recipe(card: Card, wishes: MaskSettings) -> Recipe:
