@@ -175,9 +175,12 @@ class Arrivals:
         due = [arrival for arrival in self._table.values() if arrival.due <= now]
         n_checks = 0
         for arrival in sorted(due, key=lambda arrival: arrival.due):
+            # What waits for a check is looked up when its turn comes, not at every tick until then.
+            if n_checks >= CHECKS_A_TICK and self._needs_check(arrival, now):
+                continue
             if not self._is_seen(arrival, now):
                 continue
-            if arrival.verdict is None and now - arrival.since >= self._settings.quiet_s:
+            if self._needs_check(arrival, now):
                 n_checks += 1
                 if n_checks > CHECKS_A_TICK or not self._is_checked(arrival, now):
                     continue
@@ -191,6 +194,11 @@ class Arrivals:
         for path, when in looks.items():
             arrival = self._table.setdefault(path, _Arrival(path, due=when))
             arrival.due = min(arrival.due, when)
+
+    def _needs_check(self, arrival: _Arrival, now: float) -> bool:
+        """Tell whether the bytes are to be checked, as far as the last look at the file shows."""
+        rested = arrival.signature is not None and now - arrival.since >= self._settings.quiet_s
+        return rested and arrival.verdict is None
 
     def _is_seen(self, arrival: _Arrival, now: float) -> bool:
         """Look the file up, and note whether it changed."""

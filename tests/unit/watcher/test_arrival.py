@@ -310,6 +310,32 @@ def test_one_tick_checks_a_bounded_number_of_files(arrivals: Arrivals, tmp_path:
     assert arrivals.next_due(3.2) == inf
 
 
+def test_files_that_wait_for_their_check_are_not_looked_up_meanwhile(
+    checker: Checker, tmp_path: Path
+) -> None:
+    looked_up: list[Path] = []
+
+    def stat(path: Path) -> os.stat_result:
+        looked_up.append(path)
+        return path.stat()
+
+    arrivals = Arrivals(SETTINGS, check=checker, stat=stat)
+    paths = [tmp_path / f"{index:03}.fits" for index in range(3 * CHECKS_A_TICK)]
+    for path in paths:
+        path.write_bytes(b"x")
+        arrivals.look(path, 0.0)
+    arrivals.tick(0.0)
+    looked_up.clear()
+    arrivals.tick(3.0)
+    assert set(looked_up) == set(paths[:CHECKS_A_TICK])
+    # One that changed meanwhile is seen to have changed when its turn comes.
+    write(paths[-1], 2, mtime_s=9)
+    arrivals.tick(3.1)
+    assert states(arrivals.tick(3.2)) == ["complete"] * (CHECKS_A_TICK - 1)
+    assert arrivals.next_due(3.2) == pytest.approx(QUIET_S)
+    assert [report.path for report in arrivals.tick(6.3)] == [paths[-1]]
+
+
 def test_without_a_quiet_time_a_whole_file_is_complete_at_once(
     checker: Checker, exposure: Path
 ) -> None:
