@@ -43,8 +43,6 @@ KEY_PREFIX = "maximask:celery:"
 #: Seconds that loading and warming up the network may take in a new process. Celery's 4 seconds
 #: would kill each new process before it is ready, for ever.
 PROCESS_START_S = 180.0
-#: Seconds for which Celery's own results are kept; the record in `worker.status` outlives them.
-RESULT_EXPIRES_S = 86_400
 #: The longest an exposure may take, times this: see `visibility_timeout_s`.
 VISIBILITY_FACTOR = 1.6
 
@@ -83,17 +81,18 @@ def celery_settings(settings: SettingsTree) -> dict[str, Any]:
     url = broker_url(redis_url(settings))
     # A half-open TCP connection is noticed in a minute; a socket file has none to keep alive.
     keepalive = {} if url.startswith("redis+socket://") else {"socket_keepalive": True}
-    visibility = {"visibility_timeout": visibility_timeout_s(settings)}
     return {
-        # One server for the queue, the results and the status.
         "broker_url": url,
-        "result_backend": url,
-        "result_expires": RESULT_EXPIRES_S,
+        # What became of an exposure stands in its record (`worker.status`). Celery's own results
+        # would cost a third of a task beside the network, and whoever sends a task a subscription
+        # whose answers nobody reads: the server would keep them until its buffer is full.
+        "result_backend": None,
+        "task_ignore_result": True,
         # A server that restarts is waited for, for ever, at the start as later on.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": {
-            **visibility,
+            "visibility_timeout": visibility_timeout_s(settings),
             "global_keyprefix": KEY_PREFIX,
             # Queues are read in the order in which they are consumed: live before backlog, always.
             "queue_order_strategy": "priority",
@@ -107,17 +106,9 @@ def celery_settings(settings: SettingsTree) -> dict[str, Any]:
             "health_check_interval": HEALTH_CHECK_S,
             **keepalive,
         },
-        # kombu reads the broker's; Celery's manual asks for the same value in all three places.
-        "result_backend_transport_options": {**visibility, "global_keyprefix": KEY_PREFIX},
-        **visibility,
-        "redis_socket_timeout": SOCKET_TIMEOUT_S,
-        "redis_backend_health_check_interval": HEALTH_CHECK_S,
-        "redis_socket_keepalive": bool(keepalive),
         # No pickles: who can write to the server must not be able to run code here.
         "task_serializer": "json",
-        "result_serializer": "json",
         "accept_content": ["json"],
-        "result_accept_content": ["json"],
         # A misspelt queue is refused, instead of filling up where nobody reads.
         "task_queues": [_queue(name) for name in QUEUES],
         "task_create_missing_queues": False,
@@ -126,7 +117,6 @@ def celery_settings(settings: SettingsTree) -> dict[str, Any]:
         # back when its process is killed. What kills each process is stopped by `Status.begin`.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
-        "task_track_started": True,
         # The soft limit lets the task write why; the hard one ends what does not listen.
         "task_soft_time_limit": settings.worker.soft_time_limit_s,
         "task_time_limit": settings.worker.hard_time_limit_s,

@@ -88,6 +88,15 @@ def test_all_keys_on_the_server_begin_with_our_name(app: Celery, client: redis.R
     assert [key for key in keys if not key.startswith("maximask:celery:")] == []
 
 
+def test_who_sends_a_task_subscribes_to_nothing(app: Celery, client: redis.Redis) -> None:
+    before = client.info("commandstats")
+    for name in ("one", "two"):
+        send(app, "cpu", name)
+    after = client.info("commandstats")
+    told = [name for name in after if "subscribe" in name and after[name] != before.get(name)]
+    assert told == []
+
+
 def test_a_server_that_lost_its_bindings_still_takes_messages(
     app: Celery, client: redis.Redis
 ) -> None:
