@@ -11,20 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from settings import logs
-from settings.sources import Settings, load
 from watcher.command import CONFIG, ExitCode, open_status, sentences
 from watcher.mask_command import mask
 from watcher.submit_command import submit
 from worker.record import State
 
-__all__ = ["ExitCode", "main"]
+if TYPE_CHECKING:
+    from settings.sources import Settings
 
+__all__ = ["ExitCode", "main"]
 
 #: What asks a running part to end in order; a closed terminal sends the last.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -46,6 +46,8 @@ DIRECTORIES = click.argument(
 @CONFIG
 def up(directories: tuple[Path, ...], config: Path | None) -> None:
     """Run everything on this machine: server, watcher, worker, and a table of the night."""
+    from rich.console import Console
+
     with sentences():
         settings, flags = _settings(directories, config)
         console = Console()
@@ -86,12 +88,16 @@ def watch(directories: tuple[Path, ...], config: Path | None) -> None:
 def status(night: str | None, state: str | None, *, as_json: bool, config: Path | None) -> None:
     """Show what became of the files."""
     with sentences():
+        from settings.sources import load
+
         board = open_status(load(config))
         records = board.records(night=night, state=State(state) if state else None)
         if as_json:
             document = {"schema": 1, "files": [record.as_dict() for record in records]}
             click.echo(json.dumps(document, indent=2))
             return
+        from rich.console import Console
+
         from watcher.table import files_table, summary
 
         # A pipe has no width that a table could fit into.
@@ -104,6 +110,8 @@ def _settings(
     directories: tuple[Path, ...], config: Path | None
 ) -> tuple[Settings, dict[str, dict[str, Any]]]:
     """Read the settings, the directories of the command line before all others."""
+    from settings.sources import load
+
     flags: dict[str, dict[str, Any]] = {}
     if directories:
         flags["root"] = {"directories": [os.path.abspath(path) for path in directories]}  # noqa: PTH100

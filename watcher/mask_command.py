@@ -6,10 +6,8 @@ import sys
 from typing import Any
 
 import click
-from rich.console import Console
 
 from settings import logs
-from settings.sources import load
 from watcher.command import CONFIG, ExitCode, sentences
 from watcher.mask_options import mask_options, overlay_of
 
@@ -30,12 +28,16 @@ def mask(device: str, im_path: tuple[str, ...], **options: Any) -> None:
     line. The masks of file.fits are file.masks.fits, those of file.fits[N] file.masks<N>.fits.
     """
     with sentences():
+        from settings.sources import load
+
         overlay = overlay_of(options)
         flags: dict[str, dict[str, Any]] = {"mask": overlay.mask}
         if overlay.batch_size is not None:
             flags["worker"] = {"batch_size": overlay.batch_size}
         settings = load(options["config"], flags=flags)
         logs.configure("DEBUG" if options["verbose"] else "WARNING")
+        from rich.console import Console
+
         from watcher.oneshot import mask_all
         from watcher.paths import find_targets
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from model.card import PresetError
 from model.preset import PRESETS, find_preset
-from worker.overlay import Overlay
+
+if TYPE_CHECKING:
+    from worker.overlay import Overlay
 
 __all__ = ["mask_options", "overlay_of"]
 
@@ -121,6 +123,8 @@ def overlay_of(options: Mapping[str, Any]) -> Overlay:
     click.UsageError
         Where two options contradict each other.
     """
+    from worker.overlay import Overlay
+
     mask = {name: options[name] for name in _SAME if options[name] is not None}
     if (preset := options["preset"]) is not None:
         mask["preset"] = _preset(preset)

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from settings import logs
-from settings.sources import load
 from watcher.command import CONFIG, ExitCode, open_status, sentences
 from watcher.mask_options import mask_options, overlay_of
 
@@ -35,6 +34,8 @@ def submit(paths: tuple[str, ...], queue: str | None, *, as_json: bool, **option
     line. The options are those of `maximaskd mask`; what is not given is as the settings say.
     """
     with sentences():
+        from settings.sources import load
+
         overlay = overlay_of(options)
         flags: dict[str, dict[str, Any]] = {"mask": overlay.mask}
         if queue is not None:

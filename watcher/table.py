@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from worker.status import FileRecord, State
+from worker.record import FileRecord, State
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 __all__ = ["STYLES", "files_table", "live_view", "summary"]
 
@@ -124,6 +127,8 @@ def live_view(records: Sequence[FileRecord], *, title: str, n_rows: int, note: s
 
 
 def _bar(record: FileRecord) -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
