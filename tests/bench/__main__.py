@@ -15,7 +15,7 @@ from pathlib import Path
 # Set before TensorFlow starts: its notes would stand between the tables.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.bench import agreement, background, command, shares, sizes, warm
+from tests.bench import agreement, background, command, daemon, shares, sizes, warm
 from tests.bench.machine import describe
 from tests.bench.report import Table, compare
 
@@ -27,6 +27,7 @@ PARTS: dict[str, Callable[[], Table]] = {
     "agreement": agreement.measure,
     "sizes": sizes.measure_sizes,
     "batches": sizes.measure_batches,
+    "daemon": daemon.measure,
 }
 
 
