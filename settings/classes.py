@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -116,16 +116,16 @@ def _number(text: str) -> float | None:
 
 
 def _vocabulary(
-    path: Path, vocabularies: Sequence[Sequence[str]], rows: Collection[str]
+    path: Path, vocabularies: Sequence[Sequence[str]], rows: Mapping[str, tuple[int, float]]
 ) -> Sequence[str]:
     """Return the vocabulary that the file's classes are, whole and without others."""
     # The names that the vocabularies do not share tell which of them is meant.
     names = max(vocabularies, key=lambda names: len(set(names) & set(rows)))
-    for name in rows:
+    for name, (number, _) in rows.items():
         if name not in names:
             raise ClassFileError(
-                f"{path} mixes the classes of two releases ({name} with those of "
-                f"{' '.join(names)}): use the names of one."
+                f"{path}, line {number}: class {name} is of another release than the others: use "
+                f"the names of one ({' '.join(names)})."
             )
     if missing := [name for name in names if name not in rows]:
         raise ClassFileError(

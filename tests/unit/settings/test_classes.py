@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_the_names_of_the_other_release_are_accepted_as_a_whole(tmp_path: Path) 
         ("classes.flags", "CR 1\nBG 1\n", "has no line for HCL: give each of the 3 classes"),
         ("classes.flags", "CR 1\nXX 1\nBG 1\n", "line 2: there is no class XX: expected one of"),
         ("classes.flags", "CR 1\nHCL 1\nCR 0\nBG 1\n", "line 3: class CR stands in line 1 already"),
-        ("classes.flags", "CR 1\nHCL 1\nHC 1\nBG 1\n", "mixes the classes of two releases (HC"),
+        ("classes.flags", "CR 1\nHCL 1\nHC 1\nBG 1\n", "line 3: class HC is of another release"),
         ("classes.flags", "CR 1\nHCL 2\nBG 1\n", "line 2: class HCL has the flag 2: write 1"),
         ("classes.flags", "CR 1\nHCL yes\nBG 1\n", "line 2: 'yes' is no number: write for example"),
         ("classes.flags", "CR 1\n1 HCL\nBG 1\n", "line 2: the value stands before the class"),
@@ -43,7 +44,8 @@ def test_the_names_of_the_other_release_are_accepted_as_a_whole(tmp_path: Path) 
         ("classes.priors", "CR 0\nHCL .1\nBG .5\n", "line 1: class CR has the prior 0: write"),
         ("classes.priors", "CR .1\nHCL 1\nBG .5\n", "line 2: class HCL has the prior 1: write"),
         ("classes.priors", "CR .1\nHCL nan\nBG .5\n", "line 2: class HCL has the prior nan"),
-        ("classes.thresh", "CR .1\nHCL 1.5\nBG .5\n", "class HCL has the threshold 1.5: write"),
+        ("classes.priors", "CR .1\nHCL -.1\nBG .5\n", "line 2: class HCL has the prior -0.1: w"),
+        ("classes.thresh", "CR .1\nHCL 1.5\nBG .5\n", "line 2: class HCL has the threshold 1.5"),
         ("classes.thresh", "CR .1\nHCL -1\nBG .5\n", "line 2: class HCL has the threshold -1"),
     ],
 )
@@ -54,6 +56,7 @@ def test_anything_else_is_refused_with_file_line_and_what_to_write(
         read(tmp_path, name, text)
     assert str(error.value).startswith(str(tmp_path / name))
     assert sentence in str(error.value)
+    assert re.search(r": (write|use|remove|expected|give) .+\.\Z", str(error.value))
     assert "\n" not in str(error.value)
 
 
