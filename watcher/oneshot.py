@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from model.engine import Device, EngineName, Precision
@@ -101,8 +101,8 @@ def mask_all(
     totals = Totals()
     everything = list(targets)
     with _bars(console) as bars:
-        of_files = bars.add_task("exposures", total=len(everything)) if bars else None
-        for target in everything:
+        of_files = bars.add_task("exposures", total=len(everything), done="") if bars else None
+        for number, target in enumerate(everything, start=1):
             try:
                 if isinstance(target, PathError):
                     raise target
@@ -121,7 +121,7 @@ def mask_all(
                 for note in masked.notes:
                     complain(f"{target}: {note}")
             if bars and of_files is not None:
-                bars.advance(of_files)
+                bars.update(of_files, completed=number, done=f"{number}/{len(everything)}")
     return totals
 
 
@@ -185,11 +185,12 @@ class _Run:
                 f"{other.path}: mask the two into different directories."
             )
         logger.debug("masking path=%s hdu=%s class_files=%s", path, target.hdu, job.class_files)
-        of_tiles = bars.add_task(escape(path.name), total=None) if bars else None
+        of_tiles = bars.add_task(escape(path.name), total=None, done="") if bars else None
 
         def progress(done: Progress) -> None:
             if bars and of_tiles is not None:
-                bars.update(of_tiles, total=done.mpix, completed=done.mpix_done)
+                mpix = f"{done.mpix_done:.1f}/{done.mpix:.1f} Mpix"
+                bars.update(of_tiles, total=done.mpix, completed=done.mpix_done, done=mpix)
 
         try:
             return mask_exposure(job, self._masker, tracker=self._tracker, progress=progress)
@@ -200,7 +201,8 @@ class _Run:
 
 def _bars(console: Console) -> AbstractContextManager[Bars | None]:
     """Return bars for exposures and tiles on a terminal, none in a pipe."""
-    if not console.is_terminal:
+    # FORCE_COLOR makes rich take any pipe for a terminal.
+    if not (console.is_terminal and console.file.isatty()):
         return nullcontext()
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    return Bars(*columns, MofNCompleteColumn(), console=console, transient=True)
+    return Bars(*columns, TextColumn("{task.fields[done]}"), console=console, transient=True)
