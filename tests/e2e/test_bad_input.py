@@ -149,6 +149,7 @@ def test_a_malformed_class_file_fails_its_exposures_and_mending_it_masks_them(
     assert failed.reason == (
         f"{flags} has no line for CR: give each of the 14 classes ({' '.join(names)}) one."
     )
+    assert sorted(path.name for path in folder.iterdir()) == ["classes.flags", "one.fits"]
     flags.write_text("".join(f"{name} {int(name in ('CR', 'SAT'))}\n" for name in names))
     (done,) = night.ended("classes/one.fits", state=State.DONE)
     assert done.class_files == {"classes.flags": str(flags)}

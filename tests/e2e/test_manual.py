@@ -18,6 +18,7 @@ from astropy.io import fits
 
 from model.preset import read_card
 from model.probability import make_recipe
+from model.vocabulary import SOURCES_2018
 from settings.schema import MaskSettings
 from watcher.cli import main
 from worker.header import CLASS_FILE_CARDS, VERSION_CARDS, Provenance, make_header
@@ -311,6 +312,15 @@ def test_the_table_of_classes_is_that_of_the_preset() -> None:
         for one in CARD.classes
     ]
     assert tables(MASKS, "The classes and their bits") == expected
+
+
+def test_the_table_of_both_vocabularies_is_the_map_that_is_applied() -> None:
+    shown: dict[str, str] = {}
+    for old, new, _ in tables(README, "Which classes, priors and thresholds"):
+        names = re.split(r",? ", old)
+        sources = names if new == "the same" else re.split(r",? ", new)
+        shown |= zip(names, sources * len(names) if len(sources) == 1 else sources, strict=False)
+    assert shown == {name: source for name, (source, _) in SOURCES_2018.items()}
 
 
 def test_every_card_is_in_the_manual() -> None:

@@ -18,12 +18,14 @@ from astropy.io import fits
 from click.testing import CliRunner, Result
 from maximask_and_maxitrack.maximask.maximask import MaxiMask_inference
 from maximask_and_maxitrack.maxitrack.maxitrack import MaxiTrack_inference
+from maximask_and_maxitrack.utils import read_config_file
 
 from model.card import Preprocessing
 from model.normalise import normalise_plane
 from model.preset import read_card
 from model.releases import RELEASE_2018
 from model.vocabulary import CLASSES_2018
+from settings.sources import load
 from watcher.cli import main
 from watcher.mask_command import mask
 
@@ -125,10 +127,51 @@ def test_every_option_of_the_manuals_is_there_with_its_default() -> None:
         assert "Usage: main mask [OPTIONS] {cpu|gpu} IM_PATH..." in run(word).stdout
 
 
+@pytest.mark.parametrize("tool", [MaxiMask_inference, MaxiTrack_inference])
+def test_every_option_that_the_published_tools_list_is_there(
+    tool: type, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["published", "--help"])
+    with pytest.raises(SystemExit):
+        sys.modules[tool.__module__].main()
+    listed = set(re.findall(r"(?<!\S)--?\w+", capsys.readouterr().out))
+    assert len(listed) >= 8
+    ours = {word for one in mask.params for word in one.opts}
+    assert listed <= ours | {"-h", "--help"}
+
+
+def test_the_defaults_are_those_of_the_manuals() -> None:
+    settings = load()
+    assert settings.worker.batch_size == 8
+    assert settings.mask.preset == "maximask-1.4"
+    assert (settings.mask.prior_modif, settings.mask.format) == (True, "masks")
+    assert (settings.mask.track_prior, settings.mask.track_frac) == (0.05, 1)
+    assert settings.mask.config_dir is None
+
+
+def test_a_gpu_that_is_not_there_is_said_and_nothing_is_masked(
+    home: Path, sky: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: [])
+    write(home / "a.fits", sky[:60, :70])
+    result = CliRunner().invoke(main, ["mask", "gpu", "a.fits"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "No GPU is visible to this process" in result.stderr
+    assert [path.name for path in home.iterdir()] == ["a.fits"]
+
+
 def test_a_file_as_the_published_tool_masks_it(home: Path, sky: np.ndarray) -> None:
     write(home / "a.fits", sky)
     result = run("--tiles", "reference", "a.fits")
     assert result.stdout == f"{home / 'a.fits'} -> {home / 'a.masks.fits'}\n"
+    header = fits.getheader("a.masks.fits")
+    assert [header[name] for name in ("MMTILES", "MMHDUS", "MMOTHERS")] == [
+        "reference",
+        "all",
+        "copy",
+    ]
     published("a.fits")
     agree(home / "a.masks.fits", home / "a.mask.fits")
 
@@ -163,11 +206,23 @@ def test_class_files_of_config_dir_as_the_published_tool_reads_them(
     thresholds = np.where(flags, 0.2, 0.9).astype(np.float32)
     for kind, values in (("flags", flags.astype(int)), ("priors", PRIORS), ("thresh", thresholds)):
         rows = zip(NAMES, values.tolist(), strict=True)
-        (folder / f"classes.{kind}").write_text("".join(f"{n} {v:.7f}\n" for n, v in rows))
+        (folder / f"classes.{kind}").write_text("".join(f"{n} {v:.7g}\n" for n, v in rows))
     run("--tiles", "reference", "--config_dir", folder, "a.fits")
-    published("a.fits", class_flags=flags, thresholds=thresholds)
+
+    def read(kind: str, **options: bool) -> np.ndarray:
+        return read_config_file(str(folder / f"classes.{kind}"), 14, logging, **options)
+
+    published(
+        "a.fits",
+        class_flags=read("flags"),
+        priors=read("priors", to_float=True),
+        thresholds=read("thresh", to_float=True),
+    )
     agree(home / "a.masks.fits", home / "a.mask.fits")
-    assert fits.getval(home / "a.masks.fits", "MMTHRESF") == str(folder / "classes.thresh")
+    header = fits.getheader(home / "a.masks.fits")
+    assert (header["MMCLS1"], header["MMCLS2"], header["NAXIS3"]) == ("CR", "DCL", 2)
+    for card, kind in (("MMFLAGSF", "flags"), ("MMPRIORF", "priors"), ("MMTHRESF", "thresh")):
+        assert header[card] == str(folder / f"classes.{kind}")
 
 
 def test_cubes_lists_single_hdus_and_compressed_files(home: Path, sky: np.ndarray) -> None:
@@ -316,6 +371,9 @@ def test_hdus_are_chosen_and_others_left_out(home: Path, sky: np.ndarray) -> Non
     run("--hdus", "SCI", "a.fits")
     with fits.open("a.masks.fits") as masks:
         np.testing.assert_array_equal(masks["MASK"].data, hdus[1].data)
+        for hdu in ("PRIMARY", "SCI"):
+            header = masks[hdu].header
+            assert (header["MMHDUS"], header["MMOTHERS"]) == ("SCI", "copy")
     assert "no image HDU that mask.hdus (DQ) names" in run("--hdus", "DQ", "a.fits").stderr
 
 
@@ -323,6 +381,7 @@ def test_the_planes_of_2018_can_be_asked_for(home: Path, sky: np.ndarray) -> Non
     write(home / "a.fits", sky)
     run("--vocabulary", "2018", "a.fits")
     masks, header = fits.getdata("a.masks.fits", header=True)
+    assert header["MMTILES"] == "wide"
     names = [header[f"MMCLS{number}"] for number in range(1, 15)]
     assert names == list(CLASSES_2018)
     planes = dict(zip(names, masks, strict=True))
@@ -363,7 +422,7 @@ def test_the_network_may_be_the_directory_of_2018(
 ) -> None:
     plane = sky[:400, :400]
     write(home / "a.fits", plane)
-    run("--net_path", checkpoint_2018.folder, "--track", "a.fits")
+    run("--net_path", checkpoint_2018.folder, "--tiles", "reference", "--track", "a.fits")
     masks, header = fits.getdata("a.masks.fits", header=True)
     assert [header[f"MMCLS{number}"] for number in range(1, 15)] == list(CLASSES_2018)
     assert header["MMPRESET"] == "maximask-2018"
@@ -389,6 +448,7 @@ def test_class_files_of_1_4_are_refused_for_the_network_of_2018(
     assert (
         "classes.flags, line 2: there is no class HCL: expected one of BBG BC BG" in result.stderr
     )
+    assert not (home / "a.masks.fits").exists()
 
 
 def test_a_preset_that_is_not_there_is_said(home: Path, sky: np.ndarray) -> None:

@@ -85,10 +85,17 @@ def test_a_checkpoint_of_2018_gives_the_probabilities_of_its_own_graph(
 def test_the_classes_priors_and_thresholds_are_those_of_the_release(masker_2018: Masker) -> None:
     classes = masker_2018.card.classes
     assert " ".join(c.name for c in classes) == "CR HC BC BL HP BP P STL FR NEB SAT SP BBG BG"
-    assert [c.training_prior for c in classes][:3] == [0.00224, 0.00803, 0.00796]
-    assert [c.prior for c in classes][-3:] == [0.014, 0.07, 0.9]
-    assert [c.threshold for c in classes][-3:] == [0.76, 0.53, 0.52]
-    assert sum(c.training_prior for c in classes) == pytest.approx(1.07161)
+    assert [c.training_prior for c in classes] == [
+        *(0.00224, 0.00803, 0.00796, 0.00800, 0.00035, 0.00035, 0.00911),
+        *(0.07027, 0.12188, 0.16426, 0.00161, 0.01409, 0.07717, 0.58629),
+    ]
+    assert [c.prior for c in classes] == [
+        *(2e-4, 8e-4, 8e-4, 8e-4, 3.5e-5, 3.5e-5, 1e-5),
+        *(1e-3, 1e-5, 1e-5, 0.0016, 0.014, 0.07, 0.90),
+    ]
+    assert [c.threshold for c in classes] == [
+        *(0.61, 0.61, 0.61, 0.56, 0.59, 0.96, 0.91, 0.45, 0.83, 0.46, 0.92, 0.76, 0.53, 0.52)
+    ]
     assert masker_2018.card.preprocessing is Preprocessing.V2018
     assert masker_2018.card.name == "maximask-2018"
 
@@ -166,6 +173,35 @@ def test_all_wrong_variables_are_listed(of_2018: Path) -> None:
     assert "w1_1 is float32 (3, 3, 1, 16) instead of float32 (3, 3, 1, 32)" in sentence
     assert "wf is float16 (3, 3, 70, 14) instead of float32 (3, 3, 70, 14)" in sentence
     assert sentence.count("is missing") == 2
+
+
+def test_the_graphs_of_the_releases_are_not_even_read(
+    saved_model: Path, of_2018: Path, tmp_path: Path
+) -> None:
+    of_1_x = tmp_path / "of-1.x"
+    shutil.copytree(saved_model, of_1_x)
+    before = [read_weights(find_preset(str(folder))) for folder in (of_1_x, of_2018)]
+    for graph in (of_1_x / "saved_model.pb", *of_2018.glob("*.meta")):
+        graph.write_bytes(b"no graph at all")
+    for folder, weights in zip((of_1_x, of_2018), before, strict=True):
+        again = read_weights(find_preset(str(folder)))
+        for name, layer in weights.items():
+            np.testing.assert_array_equal(again[name].kernel, layer.kernel)
+            np.testing.assert_array_equal(again[name].bias, layer.bias)
+
+
+def test_a_saved_model_of_another_network_is_refused_by_all_its_variables(
+    saved_model: Path, of_2018: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "of-1.x"
+    (folder / "variables").mkdir(parents=True)
+    shutil.copy(saved_model / "saved_model.pb", folder)
+    for ending in ("index", "data-00000-of-00001"):
+        shutil.copy(of_2018 / f"model.{ending}", folder / "variables" / f"variables.{ending}")
+    with pytest.raises(PresetError) as caught:
+        read_weights(find_preset(str(folder)))
+    for name in RELEASE_1_4.shapes():
+        assert f"{name} is missing" in str(caught.value)
 
 
 @pytest.mark.parametrize("ending", ["data-00000-of-00001", "index"])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
+from maximask_and_maxitrack.utils import str2bool
 
 from settings.schema import MaskSettings
+from watcher.mask_command import mask
 from watcher.mask_options import mask_options, overlay_of
+from watcher.submit_command import submit
 from worker.overlay import NO_OVERLAY, Overlay
 
 
@@ -69,6 +73,30 @@ def test_paths_are_made_absolute_and_shipped_presets_are_not(
     )
     for name in ("maximask-1.4", "nowhere"):
         assert read("--net_path", name) == Overlay(mask={"preset": name})
+
+
+@pytest.mark.parametrize("word", ["yes", "true", "t", "y", "1", "no", "false", "f", "n", "0"])
+@pytest.mark.parametrize("spell", [str.lower, str.title, str.upper])
+def test_booleans_are_spelled_as_in_the_published_tool(
+    spell: Callable[[str], str], word: str
+) -> None:
+    assert read("--prior_modif", spell(word)).mask == {"prior_modif": str2bool(spell(word))}
+    product = "bitmask" if str2bool(word) else "masks"
+    assert read("--single_mask", spell(word)).mask == {"format": product}
+
+
+def test_submit_takes_every_option_of_mask_with_the_same_spelling() -> None:
+    def options(command: click.Command) -> dict[str, tuple[object, ...]]:
+        return {
+            word: (one.name, one.type.name, one.help, one.multiple)
+            for one in command.params
+            if isinstance(one, click.Option)
+            for word in one.opts
+            if word not in {"-v", "--verbose"}
+        }
+
+    assert options(mask).items() <= options(submit).items()
+    assert {"-v", "--verbose"} <= {word for one in submit.params for word in one.opts}
 
 
 def test_batch_size_is_no_mask_setting() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,27 @@ def test_the_nearest_file_counts_each_kind_on_its_own(tmp_path: Path) -> None:
     nearest = found(exposure, root, config_dir=settings)
     assert nearest.files == {"classes.flags": flags, "classes.thresh": beside}
     assert thresholds(nearest)["CR"] == 0.3
+
+
+def test_a_file_counts_before_the_settings_of_the_same_kind(tmp_path: Path) -> None:
+    settings = tmp_path / "etc"
+    write(settings, "classes.thresh", CR=0.1)
+    own = {"thresholds": {"CR": 0.9}, "priors": {"CR": 0.3}}
+    exposure = tmp_path / "n" / "a.fits"
+    both = found(exposure, config_dir=settings, **own)
+    assert thresholds(both)["CR"] == 0.1
+    assert make_recipe(CARD, both.mask).planes[0].prior == 0.3
+
+
+def test_the_files_of_the_published_package_are_taken_and_say_what_the_preset_says(
+    tmp_path: Path,
+) -> None:
+    package = Path(str(importlib.metadata.distribution("maximask").locate_file("")))
+    folder = package / "maximask_and_maxitrack" / "maximask" / "config"
+    configuration = found(tmp_path / "a.fits", config_dir=folder)
+    assert configuration.problem is None
+    assert set(configuration.files) == {"classes.flags", "classes.priors", "classes.thresh"}
+    assert make_recipe(CARD, configuration.mask) == make_recipe(CARD, MaskSettings())
 
 
 def test_what_is_not_applied_is_not_looked_for(tmp_path: Path) -> None:
