@@ -132,6 +132,44 @@ def test_a_tracking_error_is_told_in_record_event_and_header(
     assert (last.event, last.track) == ("done", record.track)
 
 
+@pytest.mark.parametrize("place", ["own", "root"])
+def test_class_files_of_the_exposures_directory_and_its_root_stand_in_the_header(
+    place: str, loaded: Preloaded, exposure: Path
+) -> None:
+    root, night = exposure.parent, exposure.parent / "night"
+    night.mkdir()
+    exposure = exposure.rename(night / "a.fits")
+    names = [mask_class.name for mask_class in loaded.masker.card.classes]
+    text = "".join(f"{name} 0.2\n" for name in names)
+    priors = root / "classes.priors"
+    priors.write_text(text)
+    nearest = (night if place == "own" else root) / "classes.thresh"
+    (root / "classes.thresh").write_text(text.replace("0.2", "0.3"))
+    nearest.write_text(text)
+    claim(loaded, exposure)
+    configuration = loaded.configurations.of(exposure, root).hash
+    record = run(loaded, exposure, root=str(root), configuration=configuration)
+    assert record.state is State.DONE, record.reason
+    header = fits.getheader(record.mask)
+    assert header["MMFLAGSF"] == "default"
+    assert header["MMPRIORF"] == str(priors)
+    assert header["MMTHRESF"] == str(nearest)
+    for number in range(1, 15):
+        assert (header[f"MMPRI{number}"], header[f"MMTHR{number}"]) == (0.2, 0.2)
+
+
+def test_a_malformed_class_file_fails_the_exposure_with_its_sentence(
+    loaded: Preloaded, exposure: Path
+) -> None:
+    path = exposure.with_name("classes.priors")
+    path.write_text("CR 2\n")
+    claim(loaded, exposure)
+    record = run(loaded, exposure)
+    assert (record.state, record.error) == (State.FAILED, "ClassFileError")
+    assert record.reason.startswith(f"{path} has no line for HCL DCL HP")
+    assert sorted(exposure.parent.iterdir()) == [exposure, path]
+
+
 def test_a_message_that_comes_twice_is_done_once(loaded: Preloaded, exposure: Path) -> None:
     claim(loaded, exposure)
     first = run(loaded, exposure)

@@ -116,6 +116,28 @@ def test_sweeps_and_restarts_send_nothing_twice(bench: Bench) -> None:
     assert sorted(bench.sent) == [("a.fits", "cpu.backlog"), ("b.fits", "cpu.backlog")]
 
 
+def test_the_record_says_which_class_files_count_and_follows_them(bench: Bench) -> None:
+    names = [mask_class.name for mask_class in read_card("maximask-1.4").classes]
+    thresholds = bench.root / "classes.thresh"
+    thresholds.write_text("".join(f"{name} 0.2\n" for name in names))
+    path = write(bench.root / "night" / "a.fits")
+    watcher = bench.make()
+    bench.step(watcher)
+    first = bench.status.current(path)
+    assert first.class_files == {"classes.thresh": str(thresholds)}
+    hand = path.with_name("classes.priors")
+    hand.write_text("CR 1\n")
+    bench.step(watcher, 20)
+    broken = bench.status.current(path)
+    assert broken.class_files == {"classes.priors": str(hand), "classes.thresh": str(thresholds)}
+    hand.write_text("".join(f"{name} 0.3\n" for name in names))
+    bench.step(watcher, 20)
+    mended = bench.status.current(path)
+    assert mended.class_files == broken.class_files
+    assert len({first.configuration, broken.configuration, mended.configuration}) == 3
+    assert [name for name, _ in bench.sent] == ["a.fits"] * 3
+
+
 def test_a_changed_file_is_sent_again(bench: Bench) -> None:
     path = write(bench.root / "a.fits")
     watcher = bench.make()
