@@ -35,18 +35,21 @@ def mask(device: str, im_path: tuple[str, ...], **options: Any) -> None:
         if overlay.batch_size is not None:
             flags["worker"] = {"batch_size": overlay.batch_size}
         settings = load(options["config"], flags=flags)
-        logs.configure("DEBUG" if options["verbose"] else "WARNING")
         from rich.console import Console
 
+        from watcher.bars import SayingHandler, speaker
         from watcher.oneshot import mask_all
         from watcher.paths import find_targets
 
+        console = Console()
+        say = speaker(console)
+        logs.configure("DEBUG" if options["verbose"] else "WARNING", handler=SayingHandler(say))
         totals = mask_all(
             find_targets(im_path, settings.watch),
             settings,
             device,
-            Console(),
-            complain=lambda sentence: click.echo(sentence, err=True),
+            console,
+            complain=say,
             output_dir=overlay.output_dir,
         )
     if options["verbose"] or totals.failed:

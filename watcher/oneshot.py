@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from model.engine import Device, EngineName, Precision
@@ -22,6 +21,7 @@ from model.tracking import Tracker
 from settings.errors import MaximaskdError
 from settings.logs import get_logger
 from settings.sources import Settings
+from watcher.bars import Say, bars
 from watcher.paths import PathError, Target
 from worker.class_files import Configurations
 from worker.identity import exposure_key
@@ -65,7 +65,7 @@ def mask_all(
     settings: Settings,
     device: str,
     console: Console,
-    complain: Callable[[str], None],
+    complain: Say,
     *,
     output_dir: Path | None = None,
 ) -> Totals:
@@ -100,13 +100,13 @@ def mask_all(
     run = _Run(settings, Device(device), output_dir=output_dir)
     totals = Totals()
     everything = list(targets)
-    with _bars(console) as bars:
-        of_files = bars.add_task("exposures", total=len(everything), done="") if bars else None
+    with bars(console) as shown:
+        of_files = shown.add_task("exposures", total=len(everything), done="") if shown else None
         for number, target in enumerate(everything, start=1):
             try:
                 if isinstance(target, PathError):
                     raise target
-                masked = run.mask(target, bars)
+                masked = run.mask(target, shown)
             except NothingToMaskError as error:
                 totals.skipped += 1
                 complain(f"skipped: {error}")
@@ -117,11 +117,13 @@ def mask_all(
                 totals.masked += 1
                 totals.mpix += masked.mpix
                 track = "" if masked.track is None else f" tracking error {masked.track:.4f}"
-                console.print(escape(f"{target} -> {masked.mask}{track}"), soft_wrap=True)
+                # A terminal cannot show bytes that are not UTF-8.
+                line = click.format_filename(f"{target} -> {masked.mask}{track}")
+                console.print(escape(line), soft_wrap=True)
                 for note in masked.notes:
                     complain(f"{target}: {note}")
-            if bars and of_files is not None:
-                bars.update(of_files, completed=number, done=f"{number}/{len(everything)}")
+            if shown and of_files is not None:
+                shown.update(of_files, completed=number, done=f"{number}/{len(everything)}")
     return totals
 
 
@@ -153,7 +155,7 @@ class _Run:
         )
         self._written: dict[Path, Target] = {}
 
-    def mask(self, target: Target, bars: Bars | None) -> MaskedExposure:
+    def mask(self, target: Target, shown: Bars | None) -> MaskedExposure:
         path, settings = target.path, self._settings
         root = root_of(path, settings.root.directories)
         configuration = self._configurations.of(path, root)
@@ -185,24 +187,16 @@ class _Run:
                 f"{other.path}: mask the two into different directories."
             )
         logger.debug("masking path=%s hdu=%s class_files=%s", path, target.hdu, job.class_files)
-        of_tiles = bars.add_task(escape(path.name), total=None, done="") if bars else None
+        name = escape(click.format_filename(path.name))
+        of_tiles = shown.add_task(name, total=None, done="") if shown else None
 
         def progress(done: Progress) -> None:
-            if bars and of_tiles is not None:
+            if shown and of_tiles is not None:
                 mpix = f"{done.mpix_done:.1f}/{done.mpix:.1f} Mpix"
-                bars.update(of_tiles, total=done.mpix, completed=done.mpix_done, done=mpix)
+                shown.update(of_tiles, total=done.mpix, completed=done.mpix_done, done=mpix)
 
         try:
             return mask_exposure(job, self._masker, tracker=self._tracker, progress=progress)
         finally:
-            if bars and of_tiles is not None:
-                bars.remove_task(of_tiles)
-
-
-def _bars(console: Console) -> AbstractContextManager[Bars | None]:
-    """Return bars for exposures and tiles on a terminal, none in a pipe."""
-    # FORCE_COLOR makes rich take any pipe for a terminal.
-    if not (console.is_terminal and console.file.isatty()):
-        return nullcontext()
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    return Bars(*columns, TextColumn("{task.fields[done]}"), console=console, transient=True)
+            if shown and of_tiles is not None:
+                shown.remove_task(of_tiles)

@@ -300,16 +300,19 @@ def test_verbose_says_the_rate_of_each_hdu_and_a_pipe_shows_no_bars(
     assert "1 masked (0.0 Mpix), 0 skipped, 0 failed" in result.stderr
 
 
-def test_a_terminal_shows_bars_of_files_and_of_tiles(home: Path, sky: np.ndarray) -> None:
-    write(home / "a.fits", sky, sky[::-1])
+def on_a_terminal(*words: str, errors: Path | None = None) -> str:
+    """Run the command on a terminal, standard error there too or in a file; return its bytes."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "watcher.cli", "mask", "cpu", "a.fits"],
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-        cwd=home,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "200"},
-    ) as process:
+    with (
+        open(errors or os.devnull, "wb") as file,  # noqa: PTH123 (`None` is no path)
+        subprocess.Popen(
+            [sys.executable, "-m", "watcher.cli", "mask", "cpu", *words],
+            stdout=theirs,
+            stderr=file if errors else theirs,
+            env=os.environ
+            | {"TERM": "xterm", "COLUMNS": "300", "PYTHONIOENCODING": "utf-8:strict"},
+        ) as process,
+    ):
         os.close(theirs)
         shown = b""
         try:
@@ -317,16 +320,76 @@ def test_a_terminal_shows_bars_of_files_and_of_tiles(home: Path, sky: np.ndarray
                 shown += part
         except OSError:
             pass  # Linux says so when the other end is closed.
-        assert process.wait(200) == 0
+        process.wait(200)
     os.close(ours)
-    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown.decode()).splitlines()
+    return shown.decode()
+
+
+def screen(written: str) -> list[str]:
+    """Return the lines that stand on a terminal in the end."""
+    lines, row, column = [""], 0, 0
+    for part in re.finditer(r"\x1b\[([\d;?]*)([A-Za-z])|[\r\n]|[^\x1b\r\n]+", written):
+        match part[0], part[2]:
+            case "\r", _:
+                column = 0
+            case "\n", _:
+                row += 1
+                lines += [""] * (row == len(lines))
+            case _, "K":
+                lines[row] = ""
+            case _, "A":
+                row -= int(part[1])
+            case text, None:
+                before = lines[row].ljust(column)
+                column += len(text)
+                lines[row] = before[: column - len(text)] + text + before[column:]
+    return [line for line in lines if line]
+
+
+def test_a_terminal_shows_bars_of_files_and_of_tiles(home: Path, sky: np.ndarray) -> None:
+    write(home / "a.fits", sky, sky[::-1])
+    shown = on_a_terminal("a.fits")
+    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown).splitlines()
     for bar in (
         r"exposures ━+ +0% *",
         r"exposures ━+ 100% 1/1 *",
         r"a\.fits +━+╺?━+ +50% 0\.2/0\.4 Mpix *",
     ):
         assert any(re.fullmatch(bar, line) for line in lines), bar
-    assert f"{home / 'a.fits'} -> {home / 'a.masks.fits'}" in lines
+    assert screen(shown) == [f"{home / 'a.fits'} -> {home / 'a.masks.fits'}"]
+
+
+def test_what_is_said_while_bars_are_shown_stays_on_the_terminal(
+    home: Path, sky: np.ndarray
+) -> None:
+    name = os.fsdecode(b"n\xff.fits")
+    try:
+        write(home / name, sky[:60, :70], sky[:50, :70])
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    lines = screen(on_a_terminal("-v", "nowhere.fits", name, "nowhere.fits[1]"))
+    assert len(lines) == 8
+    loaded, missing, masking, first, second, done, last, totals = lines
+    assert "loaded preset=" in loaded
+    assert (
+        missing == f"{home}/nowhere.fits does not exist: name a file, file[N], directory or list."
+    )
+    assert f"masking path={home}/n\ufffd.fits" in masking
+    for hdu, line in enumerate((first, second)):
+        assert f"masked hdu={hdu} of={home}/n\ufffd.fits mpix=0.00 seconds=" in line
+        assert "mpix_per_s=" in line
+    assert done == f"{home}/n\ufffd.fits -> {home}/n\ufffd.masks.fits"
+    assert last == missing
+    assert totals == "1 masked (0.0 Mpix), 0 skipped, 2 failed"
+
+
+def test_errors_go_where_standard_error_goes_whatever_is_on_the_terminal(
+    home: Path, sky: np.ndarray
+) -> None:
+    write(home / "a.fits", sky[:60, :70])
+    shown = on_a_terminal("a.fits", "nowhere.fits", errors=home / "errors.txt")
+    assert screen(shown) == [f"{home / 'a.fits'} -> {home / 'a.masks.fits'}"]
+    assert f"{home}/nowhere.fits does not exist" in (home / "errors.txt").read_text()
 
 
 def test_masks_can_go_elsewhere_and_never_over_each_other(home: Path, sky: np.ndarray) -> None:
