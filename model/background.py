@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 
-__all__ = ["MESH", "STRIP", "Background", "node_weights"]
+from model.plane import STRIP, Plane
+
+__all__ = ["MESH", "Background", "node_weights"]
 
 #: Side of a background mesh, in pixels.
 MESH = 200
-#: Rows of a plane that are worked on at a time: they stay in the processor's cache.
-STRIP = 64
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Background:
 
     def normalise(
         self,
-        plane: NDArray[np.float32],
+        plane: Plane,
         rows: slice = slice(None),
         columns: slice = slice(None),
     ) -> NDArray[np.float32]:
@@ -92,7 +92,7 @@ class Background:
 
         Parameters
         ----------
-        plane : ndarray, shape (ny, nx), float32
+        plane : Plane, shape (ny, nx), float32
             The whole plane in ADU, without NaN.
         rows, columns : slice, optional
             The window; the whole plane if not given.
@@ -102,14 +102,16 @@ class Background:
         ndarray, float32
             The window in units of sigma.
         """
-        first, last, _ = rows.indices(plane.shape[0])
-        window = plane[rows, columns].copy()
-        for y in range(first, last, STRIP):
-            strip = slice(y, min(y + STRIP, last))
-            part = window[y - first : strip.stop - first]
-            part -= self.background_map(strip, columns)
+        window = plane[rows, columns]
+        first = rows.indices(plane.shape[0])[0]
+        normalised = np.empty_like(window)
+        for y in range(0, len(window), STRIP):
+            here = slice(y, min(y + STRIP, len(window)))
+            strip = slice(first + here.start, first + here.stop)
+            part = normalised[here]
+            np.subtract(window[here], self.background_map(strip, columns), out=part)
             part /= self.sigma_map(strip, columns)
-        return window
+        return normalised
 
     def _map(self, nodes: NDArray[np.float64], rows: slice, columns: slice) -> NDArray[np.float32]:
         return (self.rows[rows] @ nodes @ self.columns[columns].T).astype(np.float32)

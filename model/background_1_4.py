@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.background import MESH, Background, node_weights
+from model.plane import STRIP, Plane
 
 __all__ = ["clean_plane", "estimate_background"]
 
@@ -41,19 +42,24 @@ def clean_plane(plane: NDArray[np.generic]) -> NDArray[np.float32]:
     ndarray, shape (ny, nx), float32
         A new array: NaN replaced by 0, all else within `LOWEST` and `HIGHEST`.
     """
-    values = np.array(plane, dtype=np.float32)
+    # A double beyond the range of float32 is infinite there.
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.array(plane, dtype=np.float32)
+    # Most planes need no more; a NaN is within no bounds.
+    if values.size and LOWEST <= values.min() and values.max() <= HIGHEST:
+        return values
     np.copyto(values, 0, where=np.isnan(values))
     return np.clip(values, LOWEST, HIGHEST, out=values)
 
 
-def estimate_background(plane: NDArray[np.float32]) -> Background:
+def estimate_background(plane: Plane) -> Background:
     """
     Estimate background and sigma from meshes of 200 pixels.
 
     Parameters
     ----------
-    plane : ndarray, shape (ny, nx), float32
-        As `clean_plane` gives it; sides of at least 2 pixels.
+    plane : Plane, shape (ny, nx), float32
+        As `clean_plane` gives it; sides of at least 2 pixels. It is read a row of meshes at a time.
 
     Returns
     -------
@@ -72,9 +78,7 @@ def estimate_background(plane: NDArray[np.float32]) -> Background:
     MaxiMask 1.4.1; Bertin & Arnouts 1996, A&AS 117, 393, section 3 (mesh and mode estimate).
     """
     starts = [_mesh_starts(side) for side in plane.shape]
-    values = np.array(
-        [[_mesh_values(plane[y : y + MESH, x : x + MESH]) for x in starts[1]] for y in starts[0]]
-    )
+    values = np.array([_values_of_row(plane[y : y + MESH, :], starts[1]) for y in starts[0]])
     grids = [_smooth_grid(_replace_outliers(values[..., which])) for which in (0, 1)]
     weights = [
         node_weights(side, len(start), (side % MESH) // 2)
@@ -93,6 +97,10 @@ def _mesh_starts(side: int) -> range:
     n_meshes = max(side // MESH, 1)
     first = (side % MESH) // 2 if side >= MESH else 0
     return range(first, first + n_meshes * MESH, MESH)
+
+
+def _values_of_row(row: NDArray[np.float32], starts: range) -> list[tuple[float, float]]:
+    return [_mesh_values(row[:, x : x + MESH]) for x in starts]
 
 
 def _mesh_values(mesh: NDArray[np.float32]) -> tuple[float, float]:
@@ -148,7 +156,7 @@ def _smooth_grid(grid: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.median(windows, axis=(2, 3))
 
 
-def _noise_floor(plane: NDArray[np.float32], sigmas: NDArray[np.float64]) -> float:
+def _noise_floor(plane: Plane, sigmas: NDArray[np.float64]) -> float:
     """
     Return the lowest sigma that can be believed.
 
@@ -159,6 +167,12 @@ def _noise_floor(plane: NDArray[np.float32], sigmas: NDArray[np.float64]) -> flo
     positive = sigmas[sigmas > 0]
     typical = float(np.median(positive)) if positive.size else 1.0
     floor = SIGMA_FLOOR * typical
-    if sigmas.min() < ROUNDING_SIGMA and (plane == np.rint(plane)).all():
+    if sigmas.min() < ROUNDING_SIGMA and _is_whole(plane):
         return max(floor, ROUNDING_SIGMA)
     return floor
+
+
+def _is_whole(plane: Plane) -> bool:
+    """Tell whether all values are whole numbers."""
+    strips = (plane[y : y + STRIP, :] for y in range(0, plane.shape[0], STRIP))
+    return all((strip == np.rint(strip)).all() for strip in strips)

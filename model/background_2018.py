@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from model.background import MESH, STRIP, Background, node_weights
+from model.background import MESH, Background, node_weights
+from model.plane import STRIP, Plane
 
 __all__ = ["clean_plane_2018", "estimate_background_2018"]
 
@@ -27,19 +28,22 @@ def clean_plane_2018(plane: NDArray[np.generic]) -> NDArray[np.float32]:
     ndarray, shape (ny, nx), float32
         A new array, 0 where the plane has no finite number.
     """
-    values = np.array(plane, dtype=np.float32)
+    # A double beyond the range of float32 is infinite there.
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.array(plane, dtype=np.float32)
     np.copyto(values, 0, where=~np.isfinite(values))
     return values
 
 
-def estimate_background_2018(plane: NDArray[np.float32]) -> Background:
+def estimate_background_2018(plane: Plane) -> Background:
     """
     Estimate the background from meshes of 200 pixels, and one sigma for the whole plane.
 
     Parameters
     ----------
-    plane : ndarray, shape (ny, nx), float32
-        As `clean_plane_2018` gives it; sides of at least 2 pixels.
+    plane : Plane, shape (ny, nx), float32
+        As `clean_plane_2018` gives it; sides of at least 2 pixels. It is read a row of meshes at a
+        time.
 
     Returns
     -------
@@ -55,10 +59,7 @@ def estimate_background_2018(plane: NDArray[np.float32]) -> Background:
     """
     n_meshes = [max(side // MESH, 1) for side in plane.shape]
     grid = np.array(
-        [
-            [_mesh_background(plane[y : y + MESH, x : x + MESH]) for x in _starts(n_meshes[1])]
-            for y in _starts(n_meshes[0])
-        ]
+        [_row_of_meshes(plane[y : y + MESH, :], n_meshes[1]) for y in _starts(n_meshes[0])]
     )
     rows, columns = (
         node_weights(side, n, 0) for side, n in zip(plane.shape, n_meshes, strict=True)
@@ -70,6 +71,10 @@ def estimate_background_2018(plane: NDArray[np.float32]) -> Background:
 
 def _starts(n_meshes: int) -> range:
     return range(0, n_meshes * MESH, MESH)
+
+
+def _row_of_meshes(row: NDArray[np.float32], n_meshes: int) -> list[float]:
+    return [_mesh_background(row[:, x : x + MESH]) for x in _starts(n_meshes)]
 
 
 def _mesh_background(mesh: NDArray[np.float32]) -> float:
@@ -91,12 +96,13 @@ def _smooth_grid(grid: NDArray[np.float64]) -> NDArray[np.float64]:
     return smooth
 
 
-def _sigma(plane: NDArray[np.float32], background: Background) -> float:
+def _sigma(plane: Plane, background: Background) -> float:
     total, of_squares = 0.0, 0.0
     for y in range(0, plane.shape[0], STRIP):
         strip = slice(y, y + STRIP)
-        part = (plane[strip] - background.background_map(strip)).astype(np.float64)
+        part = (plane[strip, :] - background.background_map(strip)).astype(np.float64)
         total += part.sum()
         of_squares += np.square(part).sum()
-    mean = total / plane.size
-    return float(np.sqrt(max(of_squares / plane.size - mean**2, 0.0))) or 1.0
+    n_pixels = plane.shape[0] * plane.shape[1]
+    mean = total / n_pixels
+    return float(np.sqrt(max(of_squares / n_pixels - mean**2, 0.0))) or 1.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +13,35 @@ from model.background import Background
 from model.background_1_4 import clean_plane, estimate_background
 from model.background_2018 import clean_plane_2018, estimate_background_2018
 from model.card import Preprocessing
+from model.plane import Plane
 
-__all__ = ["NormalisedPlane", "normalise_plane"]
+__all__ = ["CleanPlane", "NormalisedPlane", "normalise_plane"]
+
+
+@dataclass(frozen=True)
+class CleanPlane:
+    """
+    A raw plane that is cleaned where it is sliced, so that no second one stays in memory.
+
+    Parameters
+    ----------
+    raw : Plane
+        Pixel values in ADU, any real type.
+    clean : callable
+        Brings some of them into the range that the network was trained with.
+    """
+
+    raw: Plane
+    clean: Callable[[NDArray[Any]], NDArray[np.float32]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The plane's (ny, nx)."""
+        return self.raw.shape
+
+    def __getitem__(self, index: tuple[int | slice, ...], /) -> NDArray[np.float32]:
+        """Return clean pixels, in ADU, as a new array."""
+        return self.clean(self.raw[index])
 
 
 @dataclass(frozen=True)
@@ -22,25 +51,25 @@ class NormalisedPlane:
 
     Parameters
     ----------
-    clean : ndarray, shape (ny, nx), float32
+    clean : CleanPlane
         The plane in ADU, in the range that the network was trained with.
     background : Background
         Its background and sigma.
     """
 
-    clean: NDArray[np.float32]
+    clean: CleanPlane
     background: Background
 
 
 def normalise_plane(
-    plane: NDArray[np.generic], preprocessing: Preprocessing = Preprocessing.V1_4
+    plane: Plane, preprocessing: Preprocessing = Preprocessing.V1_4
 ) -> NormalisedPlane:
     """
     Estimate once what every network of a release needs of a plane.
 
     Parameters
     ----------
-    plane : ndarray, shape (ny, nx)
+    plane : Plane, shape (ny, nx)
         Pixel values in ADU, any real type; sides of at least 2 pixels. It is not changed.
     preprocessing : Preprocessing, optional
         How the networks were trained.
@@ -51,7 +80,7 @@ def normalise_plane(
         The plane and its background.
     """
     if preprocessing is Preprocessing.V2018:
-        clean = clean_plane_2018(plane)
+        clean = CleanPlane(plane, clean_plane_2018)
         return NormalisedPlane(clean, estimate_background_2018(clean))
-    clean = clean_plane(plane)
+    clean = CleanPlane(plane, clean_plane)
     return NormalisedPlane(clean, estimate_background(clean))

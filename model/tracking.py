@@ -12,6 +12,7 @@ from scipy.special import expit, logit
 from model.background import Background
 from model.engine import Device
 from model.keras_engine import prepare
+from model.plane import Plane
 from model.track_weights import BLOCK, TRACK_PRESET, read_track_card, read_track_weights
 
 __all__ = ["Tracker", "aggregate", "blocks", "choose_hdus"]
@@ -80,7 +81,7 @@ class Tracker:
 
     def __call__(
         self,
-        clean: NDArray[np.float32],
+        clean: Plane,
         background: Background,
         *,
         prior: float | None = PRIOR,
@@ -90,7 +91,7 @@ class Tracker:
 
         Parameters
         ----------
-        clean : ndarray, shape (ny, nx), float32
+        clean : Plane, shape (ny, nx), float32
             The whole plane, as `clean_plane` gives it.
         background : Background
             What `estimate_background` gives for it.
