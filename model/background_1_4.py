@@ -42,11 +42,9 @@ def clean_plane(plane: NDArray[np.generic]) -> NDArray[np.float32]:
     ndarray, shape (ny, nx), float32
         A new array: NaN replaced by 0, all else within `LOWEST` and `HIGHEST`.
     """
-    # A double beyond the range of float32 is infinite there.
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = np.array(plane, dtype=np.float32)
+    values = np.array(plane, dtype=np.float32)
     # Most planes need no more; a NaN is within no bounds.
-    if values.size and LOWEST <= values.min() and values.max() <= HIGHEST:
+    if values.size and values.min() >= LOWEST and values.max() <= HIGHEST:
         return values
     np.copyto(values, 0, where=np.isnan(values))
     return np.clip(values, LOWEST, HIGHEST, out=values)

@@ -28,9 +28,7 @@ def clean_plane_2018(plane: NDArray[np.generic]) -> NDArray[np.float32]:
     ndarray, shape (ny, nx), float32
         A new array, 0 where the plane has no finite number.
     """
-    # A double beyond the range of float32 is infinite there.
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = np.array(plane, dtype=np.float32)
+    values = np.array(plane, dtype=np.float32)
     np.copyto(values, 0, where=~np.isfinite(values))
     return values
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from model.engine import Device, Engine, EngineName, Precision, make_engine
 from model.normalise import NormalisedPlane, normalise_plane
+from model.plane import Plane
+from model.planes import ProductPlanes, empty_planes
 from model.preset import find_preset
 from model.probability import Recipe, make_recipe, threshold_scores
 from model.prune import prune
@@ -96,7 +98,7 @@ class Masker:
 
     def __call__(
         self,
-        plane: NDArray[np.generic] | NormalisedPlane,
+        plane: NDArray[np.generic],
         recipe: Recipe | None = None,
         *,
         tiles: TilePlan = TilePlan.WIDE,
@@ -108,9 +110,8 @@ class Masker:
 
         Parameters
         ----------
-        plane : ndarray, shape (ny, nx), or NormalisedPlane
-            Pixel values in ADU, any real type; it is not changed. Or what `normalise` made of
-            them, where something else needs that too.
+        plane : ndarray, shape (ny, nx)
+            Pixel values in ADU, any real type; it is not changed.
         recipe : Recipe, optional
             What to make of the probabilities; masks of all classes with the preset's priors and
             thresholds if not given.
@@ -136,17 +137,45 @@ class Masker:
         Notes
         -----
         A side below 400 pixels is continued by reflection: the network knows no smaller planes. NaN
-        count as 0 ADU. Beside the result, memory is bounded by one tile.
+        count as 0 ADU.
+        """
+        planes = self.mask(
+            self.normalise(plane), recipe, tiles=tiles, batch_size=batch_size, progress=progress
+        )
+        return np.asarray(planes)
+
+    def mask(
+        self,
+        plane: NormalisedPlane,
+        recipe: Recipe | None = None,
+        *,
+        tiles: TilePlan = TilePlan.WIDE,
+        batch_size: int | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> ProductPlanes:
+        """
+        Mask one plane in little memory.
+
+        Parameters
+        ----------
+        plane : NormalisedPlane
+            What `normalise` made of it.
+        recipe, tiles, batch_size, progress : optional
+            As in a call.
+
+        Returns
+        -------
+        ProductPlanes
+            Masks take 2 bytes a pixel, however many classes there are. Beside them, memory is
+            bounded by one tile, and by a row of tiles where the plane is read from a file.
         """
         recipe = recipe or make_recipe(self.card, MaskSettings())
-        normalised = plane if isinstance(plane, NormalisedPlane) else self.normalise(plane)
-        clean, background = normalised.clean, normalised.background
+        clean, background = plane.clean, plane.background
         ny, nx = clean.shape
         padded = max(ny, SMALLEST_SIDE), max(nx, SMALLEST_SIDE)
         batch_size = batch_size or self._batch_size
         plan = plan_tiles(padded, tiles, most_pixels=batch_size * PIXELS_PER_BATCH_UNIT)
-        by_tile = recipe.by_tile
-        planes = by_tile.empty((ny, nx))
+        planes = empty_planes(recipe, (ny, nx))
         engine = self._engine(tiles)
         for n_done, batch in _batches(plan, batch_size * SMALLEST_SIDE**2):
             windows = [
@@ -157,12 +186,13 @@ class Masker:
             ]
             probabilities = engine(np.stack(windows), batch[0].rows, batch[0].columns)
             for tile, of_tile in zip(batch, probabilities, strict=True):
-                kept = by_tile(of_tile[:, tile.rows.kept_here, tile.columns.kept_here])
-                target = planes[..., tile.rows.kept, tile.columns.kept]
-                target[...] = kept[..., : target.shape[-2], : target.shape[-1]]
+                rows, columns = tile.rows, tile.columns
+                kept = of_tile[:, rows.kept_here, columns.kept_here]
+                planes.put(rows.kept, columns.kept, kept)
             if progress:
                 progress(n_done / len(plan))
-        return recipe.finish(planes)
+        planes.finish()
+        return planes
 
     def engine_name(self, tiles: TilePlan) -> str:
         """
@@ -190,26 +220,26 @@ class Masker:
     def _exact(self) -> Engine:
         return self._make_engine(precision=Precision.FLOAT32)
 
-    def normalise(self, plane: NDArray[np.generic]) -> NormalisedPlane:
+    def normalise(self, plane: Plane) -> NormalisedPlane:
         """
         Bring a plane into the units that the network was trained with.
 
         Parameters
         ----------
-        plane : ndarray, shape (ny, nx)
+        plane : Plane, shape (ny, nx)
             Pixel values in ADU, any real type; it is not changed.
 
         Returns
         -------
         NormalisedPlane
-            What a call needs of it.
+            What `mask` needs of it.
 
         Raises
         ------
         PlaneError
             Where the array is not two-dimensional, or a side is shorter than 2 pixels.
         """
-        if plane.ndim != 2 or min(plane.shape) < SHORTEST_SIDE:  # noqa: PLR2004 (y and x)
+        if len(plane.shape) != 2 or min(plane.shape) < SHORTEST_SIDE:  # noqa: PLR2004 (y and x)
             raise PlaneError(
                 f"An array of shape {plane.shape} is no plane: give (ny, nx), both at least "
                 f"{SHORTEST_SIDE} pixels."

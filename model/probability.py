@@ -1,4 +1,4 @@
-"""From the network's probabilities to the planes that a user asked for."""
+"""What a user asked for: settings and a preset's card in, a recipe for each class's plane out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ from model.vocabulary import (
     SOURCES_2018,
     Combine,
     Direction,
-    pixels_along,
     values_for_1_4,
 )
 from settings.errors import PermanentError
@@ -74,6 +72,41 @@ class PlaneRecipe:
     source: MaskClass
     direction: Direction | None = None
 
+    def shifted(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """
+        Return the plane of a product of probabilities.
+
+        Parameters
+        ----------
+        probabilities : ndarray, shape (n_classes, ny, nx), float32
+            What the network says, for all classes of the preset.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx), float32
+            Those of the class, shifted to the prior.
+        """
+        raw = probabilities[self.source.index]
+        if self.prior is None:
+            return raw
+        return shift_priors(raw, training=self.source.training_prior, prior=self.prior)
+
+    def mask(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """
+        Return the mask of the class, in whatever direction it runs.
+
+        Parameters
+        ----------
+        probabilities : ndarray, shape (n_classes, ny, nx), float32
+            What the network says, for all classes of the preset.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx), bool
+            True where the shifted probability exceeds the threshold.
+        """
+        return self.shifted(probabilities) > np.float32(self.threshold)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -95,127 +128,6 @@ class Recipe:
     def names(self) -> tuple[str, ...]:
         """Short names of the planes, in their order."""
         return tuple(plane.mask_class.name for plane in self.planes)
-
-    @property
-    def by_tile(self) -> Recipe:
-        """What is made of the probabilities of a tile: `finish` needs the whole plane's masks."""
-        if any(plane.direction for plane in self.planes):
-            return replace(self, format=ProductFormat.MASKS)
-        return self
-
-    def finish(self, planes: NDArray[Any]) -> NDArray[Any]:
-        """
-        Turn what was made tile by tile into the planes.
-
-        Parameters
-        ----------
-        planes : ndarray
-            As the recipe `by_tile` makes them, for a whole exposure plane; they may be changed.
-
-        Returns
-        -------
-        ndarray
-            As a call describes it.
-        """
-        if self.by_tile is self:
-            return planes
-        for plane, mask in zip(self.planes, planes, strict=True):
-            if plane.direction:
-                mask[...] = pixels_along(mask.astype(bool), plane.direction)
-        if self.format is ProductFormat.MASKS:
-            return planes
-        bits = np.array([plane.mask_class.bit for plane in self.planes], np.int16)
-        return np.bitwise_or.reduce(planes * bits[:, np.newaxis, np.newaxis], axis=0)
-
-    def empty(self, shape: tuple[int, int]) -> NDArray[Any]:
-        """
-        Make the array for the planes of an exposure plane.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            Height and width, in pixels.
-
-        Returns
-        -------
-        ndarray
-            Of the shape and type that a call gives, filled with 0.
-        """
-        match self.format:
-            case ProductFormat.BITMASK:
-                return np.zeros(shape, np.int16)
-            case ProductFormat.MASKS:
-                return np.zeros((len(self.planes), *shape), np.uint8)
-            case ProductFormat.PROBABILITIES:
-                return np.zeros((len(self.planes), *shape), np.float32)
-
-    def __call__(self, probabilities: NDArray[np.float32]) -> NDArray[Any]:
-        """
-        Make the planes of one exposure plane.
-
-        Parameters
-        ----------
-        probabilities : ndarray, shape (n_classes, ny, nx), float32
-            What the network says, for all classes of the preset.
-
-        Returns
-        -------
-        ndarray
-            `MASKS`: shape (n_planes, ny, nx), uint8, 0 or 1. `PROBABILITIES`: the same shape,
-            float32. `BITMASK`: shape (ny, nx), int16, the sum of the classes' bits.
-
-        Notes
-        -----
-        A probability that is not a number is greater than no threshold: its pixel is not masked.
-        """
-        planes = self.empty(probabilities.shape[1:])
-        for position, plane in enumerate(self.planes):
-            match self.format:
-                case ProductFormat.BITMASK:
-                    bit = np.int16(plane.mask_class.bit)
-                    planes |= self._mask(plane, probabilities) * bit
-                case ProductFormat.MASKS:
-                    planes[position] = self._mask(plane, probabilities)
-                case ProductFormat.PROBABILITIES:
-                    planes[position] = self._shifted(plane, probabilities)
-        return planes
-
-    def count(self, planes: NDArray[Any]) -> NDArray[np.int64]:
-        """
-        Count the masked pixels of each class.
-
-        Parameters
-        ----------
-        planes : ndarray
-            As a call gives them.
-
-        Returns
-        -------
-        ndarray, shape (n_planes,), int64
-            Pixels by class; of a bit mask, 0 for the background, which has no bit. Probabilities
-            are counted where they exceed the thresholds.
-        """
-        match self.format:
-            case ProductFormat.BITMASK:
-                counts = [np.count_nonzero(planes & one.mask_class.bit) for one in self.planes]
-            case ProductFormat.MASKS:
-                counts = [np.count_nonzero(mask) for mask in planes]
-            case ProductFormat.PROBABILITIES:
-                counts = [
-                    np.count_nonzero(plane > np.float32(one.threshold))
-                    for one, plane in zip(self.planes, planes, strict=True)
-                ]
-        return np.array(counts, np.int64)
-
-    @staticmethod
-    def _shifted(plane: PlaneRecipe, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-        raw = probabilities[plane.source.index]
-        if plane.prior is None:
-            return raw
-        return shift_priors(raw, training=plane.source.training_prior, prior=plane.prior)
-
-    def _mask(self, plane: PlaneRecipe, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
-        return self._shifted(plane, probabilities) > np.float32(plane.threshold)
 
 
 def shift_priors(

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from model.planes import empty_planes
 from model.preset import read_card
-from model.probability import make_recipe
+from model.probability import Recipe, make_recipe
 from settings.schema import MaskSettings
 from worker.header import Provenance
 from worker.product import Compression, MaskFile
@@ -134,6 +135,19 @@ def _network_2018(v1: Any, images: Any, rng: np.random.Generator) -> Any:
 
 
 @pytest.fixture(scope="session")
+def planes_of() -> Callable[[Recipe, np.ndarray], np.ndarray]:
+    """Return a function that makes the planes of an exposure plane from its probabilities."""
+    return _planes_of
+
+
+def _planes_of(recipe: Recipe, probabilities: np.ndarray) -> np.ndarray:
+    planes = empty_planes(recipe, probabilities.shape[1:])
+    planes.put(slice(None), slice(None), probabilities)
+    planes.finish()
+    return np.asarray(planes)
+
+
+@pytest.fixture(scope="session")
 def write_masks() -> Callable[..., None]:
     """Return a function that writes a mask file of known probabilities, without a network."""
     card = read_card("maximask-1.4")
@@ -168,7 +182,7 @@ def write_masks() -> Callable[..., None]:
                     mask_file.append_header(header)
                     continue
                 planes = [
-                    recipe.finish(recipe.by_tile(one))
+                    _planes_of(recipe, one)
                     for one in values.astype(np.float32).reshape(-1, *values.shape[-3:])
                 ]
                 stacked = planes[0] if values.ndim == 3 else np.stack(planes)

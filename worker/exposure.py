@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,9 +21,11 @@ from astropy.io import fits
 from astropy.io.fits.hdu.compressed._compression import CfitsioException
 from numpy.typing import NDArray
 
+from model.plane import STRIP, Plane
 from settings.errors import PermanentError, TransientError
 from worker.completeness import BLOCK, Verdict, check_complete
 from worker.selection import ALL_HDUS, HduSelection
+from worker.stored_plane import StoredPlane
 
 __all__ = [
     "Exposure",
@@ -135,27 +137,31 @@ def parse_path(text: str) -> tuple[Path, int | None]:
     return Path(match["path"]), int(match["hdu"])
 
 
-def plane_problem(plane: NDArray[np.float32]) -> str | None:
+def plane_problem(plane: Plane) -> str | None:
     """
     Tell why a plane holds nothing to mask.
 
     Parameters
     ----------
-    plane : ndarray, shape (ny, nx), float32
-        The plane, in ADU.
+    plane : Plane, shape (ny, nx), float32
+        The plane, in ADU; it is read up to the first two values that differ.
 
     Returns
     -------
     str or None
         The reason; None where there is something to mask.
     """
-    finite = plane[np.isfinite(plane)]
-    if not finite.size:
+    low, high = np.inf, -np.inf
+    for y in range(0, plane.shape[0], STRIP):
+        strip = plane[y : y + STRIP, :]
+        finite = strip[np.isfinite(strip)]
+        if finite.size:
+            low, high = min(low, finite.min()), max(high, finite.max())
+        if low < high:
+            return None
+    if low > high:
         return "no pixel is a number"
-    low, high = finite.min(), finite.max()
-    if low == high:
-        return "all pixels are 0" if low == 0 else f"all pixels are {low:g}"
-    return None
+    return "all pixels are 0" if low == 0 else f"all pixels are {low:g}"
 
 
 class Exposure:
@@ -186,8 +192,8 @@ class Exposure:
 
     Notes
     -----
-    A file that misses only the padding of its last block is read. Planes are read one HDU after the
-    other, without memory mapping: a file that shrinks under a map ends the process.
+    A file that misses only the padding of its last block is read. Planes are read row by row,
+    without memory mapping: a file that shrinks under a map ends the process.
     """
 
     def __init__(
@@ -258,7 +264,7 @@ class Exposure:
         with _explained(self.path):
             return self._file[index].header
 
-    def planes(self, index: int) -> Iterator[NDArray[np.float32]]:
+    def planes(self, index: int) -> Iterator[StoredPlane]:
         """
         Read the planes of an HDU.
 
@@ -269,19 +275,23 @@ class Exposure:
 
         Yields
         ------
-        ndarray, shape (ny, nx), float32
+        StoredPlane, shape (ny, nx), float32
             Pixel values after BSCALE and BZERO; BLANK as NaN. A cube gives each of its channels.
+
+        Notes
+        -----
+        An image that is not compressed stays in the file, and is read where its plane is sliced.
         """
         with _explained(self.path):
             hdu = self._file[index]
-            data = np.asarray(hdu.data)
+            shape = tuple(hdu.shape)
+            is_packed = isinstance(hdu, fits.CompImageHDU) or hdu.fileinfo()["file"].compression
+            rows_of = np.asarray(hdu.data) if is_packed else hdu.section
             # What is not held here need not be held there.
-            del hdu.data
-        for plane in data.reshape(-1, *data.shape[-2:]):
-            # A double beyond the range of float32 is infinite there.
-            with np.errstate(over="ignore", invalid="ignore"):
-                converted = plane.astype(np.float32)
-            yield converted
+            if is_packed:
+                del hdu.data
+        for channel in np.ndindex(*shape[:-2]):
+            yield StoredPlane(shape[-2:], partial(self._read_rows, rows_of, channel))
 
     def data(self, index: int) -> NDArray[np.generic] | None:
         """
@@ -343,6 +353,15 @@ class Exposure:
             raise ExposureChangedError(
                 f"{self.path} was written to while it was masked: it is masked again when it rests."
             )
+
+    def _read_rows(self, image: Any, channel: tuple[int, ...], rows: slice) -> NDArray[Any]:
+        """Read whole rows of an image; where that fails since the file changed, say that."""
+        try:
+            with _explained(self.path):
+                return np.asarray(image[(*channel, rows)])
+        except ExposureError:
+            self.check_unchanged()
+            raise
 
     def _plan(self, hdu: int | None, n_hdus: int) -> tuple[HduPlan, ...]:
         # What follows the last HDU is no HDU, whatever it looks like (FITS 4.0 section 3.5).

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.card import Card, Preprocessing
 from model.normalise import normalise_plane
+from model.plane import Plane
+from model.planes import ProductPlanes, Stack, empty_planes
 from model.probability import Recipe, make_recipe
 from model.tiles import TilePlan
 from model.tracking import aggregate, choose_hdus
@@ -351,10 +352,16 @@ class _Work:
         if plan.action is HduAction.MASK:
             started, done = time.monotonic(), self._mpix_done
             planes, scores, note = self._planes(plan)
+            is_cube = len(plan.shape) > 2  # noqa: PLR2004 (y and x)
             mask_file.append_masks(
-                planes, exposure.header(plan.index), hdu=plan.index, note=note, track=scores
+                Stack(planes) if is_cube else planes[0],
+                exposure.header(plan.index),
+                hdu=plan.index,
+                note=note,
+                track=scores,
             )
-            if len(plan.shape) == 2:  # noqa: PLR2004 (the channels of a cube are exposures each)
+            # The channels of a cube are exposures each.
+            if not is_cube:
                 self._scores += scores
             self._hdus_done += 1
             seconds, mpix = time.monotonic() - started, self._mpix_done - done
@@ -396,7 +403,7 @@ class _Work:
         """The probability of a tracking error, over what has been masked so far."""
         return aggregate(self._scores)
 
-    def _planes(self, plan: HduPlan) -> tuple[NDArray[Any], list[float], str]:
+    def _planes(self, plan: HduPlan) -> tuple[list[ProductPlanes], list[float], str]:
         """Mask the planes of an HDU; a blank one gets empty masks and a note, and no score."""
         results, scores, problems = [], list[float](), []
         for number, plane in enumerate(self._exposure.planes(plan.index)):
@@ -406,31 +413,27 @@ class _Work:
                 results.append(masks)
                 scores += [] if score is None else [score]
             else:
-                results.append(self._job.recipe.empty(plane.shape))
+                results.append(empty_planes(self._job.recipe, plane.shape))
                 channel = f" channel {number}" if len(plan.shape) > 2 else ""  # noqa: PLR2004
                 problems.append(f"HDU {plan.index}{channel}: {problem}")
-            self._mpix_done += plane.size / 1e6
+            self._mpix_done += plane.shape[0] * plane.shape[1] / 1e6
             self._tell(0.0)
         self.n_planes += len(results)
         self.n_blank += len(problems)
         self.notes += problems
-        planes = results[0] if len(plan.shape) == 2 else np.stack(results)  # noqa: PLR2004
-        return planes, scores, "; ".join(problems)
+        return results, scores, "; ".join(problems)
 
-    def _mask(
-        self, plane: NDArray[np.float32], *, is_tracked: bool
-    ) -> tuple[NDArray[Any], float | None]:
-        mpix = plane.size / 1e6
-        recipe = self._job.recipe
+    def _mask(self, plane: Plane, *, is_tracked: bool) -> tuple[ProductPlanes, float | None]:
+        mpix = plane.shape[0] * plane.shape[1] / 1e6
         normalised = self._masker.normalise(plane)
-        planes = self._masker(
+        planes = self._masker.mask(
             normalised,
-            recipe,
+            self._job.recipe,
             tiles=self._job.tiles,
             batch_size=self._job.batch_size,
             progress=lambda part: self._tell(part * mpix),
         )
-        self._masked += recipe.count(planes)
+        self._masked += planes.count()
         score = None
         if self._tracker and is_tracked:
             # MaxiTrack knows one preprocessing only, whatever that of the masks is.

@@ -14,15 +14,20 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from model.plane import STRIP
+from model.planes import Planes
 from settings.errors import PermanentError, TransientError
+from worker.checksum import Checksum
+from worker.completeness import BLOCK
 from worker.header import Provenance, card_text, make_header, text_of_card
 
 if TYPE_CHECKING:
@@ -43,6 +48,8 @@ __all__ = [
 _SUFFIXES = re.compile(r"\.(fits|fit|fts)(\.(fz|gz))?\Z", re.IGNORECASE)
 #: Age in seconds from which a temporary file is nobody's any more: longer than any task takes.
 STALE_S = 6 * 3600.0
+#: Bytes that are moved at a time.
+CHUNK = 1 << 20
 #: Failures of a file system that another attempt will meet again; all others may pass.
 LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR})
 
@@ -229,7 +236,7 @@ class MaskFile:
 
     def append_masks(
         self,
-        planes: NDArray[np.generic],
+        planes: NDArray[np.generic] | Planes,
         source: fits.Header,
         *,
         hdu: int | None = None,
@@ -241,9 +248,9 @@ class MaskFile:
 
         Parameters
         ----------
-        planes : ndarray
+        planes : ndarray or Planes
             Shape (n_planes, ny, nx), for a cube (n_channels, n_planes, ny, nx); without n_planes
-            for a bit mask.
+            for a bit mask. Only a few rows of them are made at a time, unless they are compressed.
         source : astropy.io.fits.Header
             Header of the HDU that was masked.
         hdu : int, optional
@@ -256,9 +263,22 @@ class MaskFile:
         header = make_header(source, self._provenance, self._recipe, hdu=hdu, note=note)
         for number, score in enumerate(track, start=1):
             header[f"MMTRK{number}"] = (score, "probability of a tracking error, this plane")
-        if self._compress is not Compression.NONE and not self._n_hdus:
-            self._append(None, make_header(source, self._provenance))
-        self._append(planes, header, compress=self._compress)
+        if self._compress is Compression.NONE:
+            self._append_rows(planes, header)
+            return
+        if not self._n_hdus:
+            self.append_header(source)
+        # Level 0: probabilities are kept as they are, not rounded to steps of their noise.
+        packed = fits.CompImageHDU(
+            np.asarray(planes),
+            header,
+            compression_type=_ALGORITHMS[self._compress],
+            quantize_level=0,
+        )
+        with self._writing():
+            packed.add_checksum()
+            with fits.open(self._temporary, mode="append", memmap=False) as file:
+                file.append(packed)
 
     def append_header(self, source: fits.Header, data: NDArray[np.generic] | None = None) -> None:
         """
@@ -271,7 +291,12 @@ class MaskFile:
         data : ndarray, optional
             Its data, where it has some.
         """
-        self._append(data, make_header(source, self._provenance))
+        header = make_header(source, self._provenance)
+        header["EXTEND"] = (True, "extensions may follow")
+        with self._writing():
+            fits.PrimaryHDU(data, header).writeto(
+                self._temporary, checksum=True, output_verify="silentfix"
+            )
 
     def append_raw(self, content: bytes) -> None:
         """
@@ -282,9 +307,8 @@ class MaskFile:
         content : bytes
             Header and data, whole blocks.
         """
-        with _explained(self._target), self._temporary.open("ab") as file:
+        with self._writing(), self._temporary.open("ab") as file:
             file.write(content)
-        self._n_hdus += 1
 
     def note_track(self, score: float) -> None:
         """
@@ -295,14 +319,14 @@ class MaskFile:
         score : float
             The probability.
         """
-        with (
-            _explained(self._target),
-            warnings.catch_warnings(),
-            fits.open(self._temporary, mode="update", memmap=False) as file,
-        ):
-            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-            file[0].header["MMTRACK"] = (score, "probability of a tracking error")
-            file[0].add_checksum()
+        with _explained(self._target), self._temporary.open("rb+") as file:
+            header = fits.Header.fromfile(file)
+            end = file.tell()
+            header["MMTRACK"] = (score, "probability of a tracking error")
+            content = _with_checksum(header, Checksum(int(header["DATASUM"])))
+            _move_end(file, end, len(content) - end)
+            file.seek(0)
+            file.write(content)
 
     def publish(self) -> None:
         """Force the file to the disk and give it its name."""
@@ -316,34 +340,66 @@ class MaskFile:
             finally:
                 os.close(directory)
 
-    def _append(
-        self,
-        data: NDArray[Any] | None,
-        header: fits.Header,
-        compress: Compression = Compression.NONE,
-    ) -> None:
+    def _append_rows(self, planes: NDArray[Any] | Planes, header: fits.Header) -> None:
+        """Write an image a few rows at a time; its header says what it holds when all are there."""
+        # Astropy's card for each axis, for an array that takes no memory.
+        like = np.broadcast_to(planes.dtype.type(0), planes.shape)
+        if self._n_hdus:
+            hdu = fits.ImageHDU(like, header)
+        else:
+            header["EXTEND"] = (True, "extensions may follow")
+            hdu = fits.PrimaryHDU(like, header)
+        with self._writing(), self._temporary.open("rb+") as file:
+            hdu.verify("silentfix")
+            start = file.seek(0, os.SEEK_END)
+            file.write(_with_checksum(hdu.header, Checksum()))
+            data = Checksum()
+            for rows in _rows(planes):
+                data.add(rows)
+                file.write(rows)
+            file.write(bytes(-file.tell() % BLOCK))
+            file.seek(start)
+            file.write(_with_checksum(hdu.header, data))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Write an HDU; cards of real exposures that break rules are mended or left out."""
         with _explained(self._target), warnings.catch_warnings():
-            # Cards of real exposures that break rules are mended or left out on writing.
             warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-            if self._n_hdus:
-                hdu = self._extension(data, header, compress)
-                hdu.add_checksum()
-                with fits.open(self._temporary, mode="append", memmap=False) as file:
-                    file.append(hdu)
-            else:
-                header["EXTEND"] = (True, "extensions may follow")
-                hdu = fits.PrimaryHDU(data, header)
-                hdu.writeto(self._temporary, checksum=True, output_verify="silentfix")
+            yield
         self._n_hdus += 1
 
-    @staticmethod
-    def _extension(data: NDArray[Any] | None, header: fits.Header, compress: Compression) -> Any:
-        if compress is Compression.NONE or data is None:
-            return fits.ImageHDU(data, header)
-        # Level 0: probabilities are kept as they are, not rounded to steps of their noise.
-        return fits.CompImageHDU(
-            data, header, compression_type=_ALGORITHMS[compress], quantize_level=0
-        )
+
+def _rows(planes: NDArray[Any] | Planes) -> Iterator[memoryview]:
+    """Return an image piece by piece, as it stands in a file."""
+    stored = planes.dtype.newbyteorder(">")
+    for plane in np.ndindex(*planes.shape[:-2]):
+        for y in range(0, planes.shape[-2], STRIP):
+            strip = planes[(*plane, slice(y, y + STRIP))]
+            yield np.ascontiguousarray(strip, stored).view(np.uint8).ravel().data
+
+
+def _with_checksum(header: fits.Header, data: Checksum) -> bytes:
+    """Say in a header what the sums over it and its data are, and return it as it is written."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    header["CHECKSUM"] = ("0" * 16, f"HDU checksum updated {now}")
+    header["DATASUM"] = (str(data.total), f"data unit checksum updated {now}")
+    whole = Checksum(data.total)
+    whole.add(header.tostring().encode("ascii"))
+    header["CHECKSUM"] = whole.encode()
+    return header.tostring().encode("ascii")
+
+
+def _move_end(file: BinaryIO, start: int, by: int) -> None:
+    """Move all that stands behind a place of a file further back."""
+    if by <= 0:
+        return
+    stop = file.seek(0, os.SEEK_END)
+    for first in reversed(range(start, stop, CHUNK)):
+        file.seek(first)
+        content = file.read(min(CHUNK, stop - first))
+        file.seek(first + by)
+        file.write(content)
 
 
 def _read_card(target: Path, keyword: str) -> str | None:
