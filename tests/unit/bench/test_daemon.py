@@ -52,8 +52,9 @@ def test_processor_time_is_counted_from_an_earlier_moment() -> None:
 def test_the_rows_give_milliseconds_for_each_exposure() -> None:
     rows = Throughput(3, 0.06, {"watcher": 0.006, "Valkey": 0.003}, RECORDS).rows("skipped")
     assert [row[1] for row in rows] == ["20.0 ms", "3.0 ms", "2.00 ms", "1.00 ms", "12 ms"]
-    without = Throughput(3, 0.06, {}, RECORDS).rows("masked", network_ms=8.0)
-    assert without[0] == ["masked: 3 at once, each without the network", "12.0 ms", "<= 15 ms"]
+    masked = Throughput(3, 0.06, {"worker": 0.03}, RECORDS).rows("masked", network_cpu_ms=8.0)
+    name = "masked: processor time of all parts without the network, each"
+    assert masked[1] == [name, "2.0 ms", "<= 15 ms"]
 
 
 def test_the_tiny_preset_has_one_filter_a_layer_and_all_classes(tmp_path: Path) -> None:
