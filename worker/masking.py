@@ -281,7 +281,7 @@ def mask_exposure(
             f"The mask of {job.path} would overwrite {job.target.name}, which is that of {other}: "
             "rename one of the two exposures."
         )
-    remove_stale(job.target)
+    remove_stale(job.target.parent)
     with Exposure(job.path, hdu=job.hdu, selection=job.selection) as exposure:
         if not any(plan.action is HduAction.MASK for plan in exposure.plans):
             raise NothingToMaskError(_why_nothing(job, exposure.plans))

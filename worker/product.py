@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
@@ -46,6 +47,8 @@ __all__ = [
 
 #: Endings that are not part of an exposure's own name, longest first.
 _SUFFIXES = re.compile(r"\.(fits|fit|fts)(\.(fz|gz))?\Z", re.IGNORECASE)
+#: Names of mask files that are being written.
+_TEMPORARY = re.compile(r"\..+\.masks\d*\.fits(\.fz)?\.\d+-[0-9a-f]{8}\.tmp")
 #: Age in seconds from which a temporary file is nobody's any more: longer than any task takes.
 STALE_S = 6 * 3600.0
 #: Bytes that are moved at a time.
@@ -169,19 +172,28 @@ def foreign_source(target: Path, exposure: Path) -> str | None:
     return source if there else None
 
 
-def remove_stale(target: Path) -> None:
+def remove_stale(directory: Path) -> None:
     """
-    Remove what earlier attempts at a mask file left when they were killed.
+    Remove what attempts at mask files left in a directory when they were killed.
 
     Parameters
     ----------
-    target : Path
-        The mask file.
+    directory : Path
+        Where the mask files are.
+
+    Notes
+    -----
+    A process looks through a directory once in `STALE_S`: it may hold a night's files, and this is
+    called for each.
     """
+    _remove_stale(directory, int(time.time() / STALE_S))
+
+
+@lru_cache(maxsize=256)
+def _remove_stale(directory: Path, _period: int) -> None:
     with suppress(OSError):
-        for path in target.parent.iterdir():
-            ours = path.name.startswith(f".{target.name}.") and path.name.endswith(".tmp")
-            if ours and time.time() - path.stat().st_mtime > STALE_S:
+        for path in directory.iterdir():
+            if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > STALE_S:
                 path.unlink(missing_ok=True)
 
 

@@ -231,18 +231,31 @@ def test_two_exposures_with_one_mask_name_are_told_apart(mosaic: Path, tmp_path:
 
 
 def test_what_killed_attempts_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
-    target = tmp_path / "a.masks.fits"
     old, new, other = (
         tmp_path / name
-        for name in (".a.masks.fits.1-aa.tmp", ".a.masks.fits.2-bb.tmp", ".b.masks.fits.1-a.tmp")
+        for name in (
+            ".a.masks.fits.1-0123abcd.tmp",
+            ".a.masks3.fits.fz.2-0123abcd.tmp",
+            ".a.masks.fits.swap.tmp",
+        )
     )
     for path in (old, new, other):
         path.touch()
     before = time.time() - STALE_S - 10
     for path in (old, other):
         os.utime(path, (before, before))
-    remove_stale(target)
+    remove_stale(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([new, other])
+
+
+def test_a_mask_file_that_is_being_written_has_a_name_by_which_its_remains_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a.masks.fits"
+    with MaskFile(target, provenance=provenance(), recipe=RECIPE):
+        monkeypatch.setattr("worker.product.STALE_S", -1.0)
+        remove_stale(tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
