@@ -16,7 +16,7 @@ from model.plane import Plane
 from model.planes import ProductPlanes, Stack, empty_planes
 from model.probability import Recipe, make_recipe
 from model.tiles import TilePlan
-from model.tracking import aggregate, choose_hdus
+from model.tracking import aggregate, blocks, choose_hdus
 from settings.errors import PermanentError
 from settings.logs import get_logger
 from settings.schema import SettingsTree
@@ -315,8 +315,13 @@ class _Work:
     ) -> None:
         self._job, self._masker, self._exposure = job, masker, exposure
         self._report, self._tracker = progress, tracker
-        to_mask = [plan.index for plan in exposure.plans if plan.action is HduAction.MASK]
-        self._tracked = choose_hdus(to_mask, job.track_frac, job.key) if tracker else ()
+        # MaxiTrack sees whole blocks: an HDU without one must not take the place of another.
+        large = [
+            plan.index
+            for plan in exposure.plans
+            if plan.action is HduAction.MASK and blocks(plan.shape[-2:])
+        ]
+        self._tracked = choose_hdus(large, job.track_frac, job.key) if tracker else ()
         self._scores: list[float] = []
         self._n_hdus = sum(plan.action is HduAction.MASK for plan in exposure.plans)
         self._hdus_done = 0

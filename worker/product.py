@@ -303,12 +303,11 @@ class MaskFile:
         data : ndarray, optional
             Its data, where it has some.
         """
-        header = make_header(source, self._provenance)
-        header["EXTEND"] = (True, "extensions may follow")
+        hdu = fits.PrimaryHDU(data, make_header(source, self._provenance))
         with self._writing():
-            fits.PrimaryHDU(data, header).writeto(
-                self._temporary, checksum=True, output_verify="silentfix"
-            )
+            hdu.writeto(self._temporary, checksum=True, output_verify="silentfix")
+            # Astropy leaves the card out where nothing follows yet.
+            self._add_card("EXTEND", True, "extensions may follow", after=len(hdu.shape) + 2)
 
     def append_raw(self, content: bytes) -> None:
         """
@@ -331,14 +330,8 @@ class MaskFile:
         score : float
             The probability.
         """
-        with _explained(self._target), self._temporary.open("rb+") as file:
-            header = fits.Header.fromfile(file)
-            end = file.tell()
-            header["MMTRACK"] = (score, "probability of a tracking error")
-            content = _with_checksum(header, Checksum(int(header["DATASUM"])))
-            _move_end(file, end, len(content) - end)
-            file.seek(0)
-            file.write(content)
+        with _explained(self._target):
+            self._add_card("MMTRACK", score, "probability of a tracking error")
 
     def publish(self) -> None:
         """Force the file to the disk and give it its name."""
@@ -372,6 +365,19 @@ class MaskFile:
             file.write(bytes(-file.tell() % BLOCK))
             file.seek(start)
             file.write(_with_checksum(hdu.header, data))
+
+    def _add_card(
+        self, keyword: str, value: bool | float, comment: str, *, after: int | None = None
+    ) -> None:
+        """Add a card to the header of the primary HDU, with its sums."""
+        with self._temporary.open("rb+") as file:
+            header = fits.Header.fromfile(file)
+            end = file.tell()
+            header.set(keyword, value, comment, after=after)
+            content = _with_checksum(header, Checksum(int(header["DATASUM"])))
+            _move_end(file, end, len(content) - end)
+            file.seek(0)
+            file.write(content)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

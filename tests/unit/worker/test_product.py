@@ -334,3 +334,25 @@ def test_a_mask_file_of_unknown_making_is_nobodys(tmp_path: Path) -> None:
     for source in ("", "/", "\\x"):
         fits.PrimaryHDU(header=fits.Header({"MMSOURCE": source})).writeto(target, overwrite=True)
         assert foreign_source(target, tmp_path / "a.fits") is None
+
+
+@pytest.mark.parametrize("track", [None, 0.25])
+@pytest.mark.parametrize("primary", [None, np.arange(12, dtype=np.int16).reshape(3, 4)])
+def test_the_sums_of_every_hdu_are_those_that_astropy_finds(
+    primary: np.ndarray | None, track: float | None, tmp_path: Path
+) -> None:
+    target = tmp_path / "mosaic.masks.fits"
+    with MaskFile(target, provenance=provenance(), recipe=RECIPE) as mask_file:
+        mask_file.append_header(fits.Header(), primary)
+        mask_file.append_masks(MASKS, fits.Header(), hdu=1)
+        if track is not None:
+            mask_file.note_track(track)
+        mask_file.publish()
+    with fits.open(target) as file:
+        assert file[0].header.get("MMTRACK") == track
+        assert file[0].header["EXTEND"] is True
+        for hdu in file:
+            assert hdu.verify_checksum() == hdu.verify_datasum() == 1
+        np.testing.assert_array_equal(file[1].data, MASKS)
+        if primary is not None:
+            np.testing.assert_array_equal(file[0].data, primary)
