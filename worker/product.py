@@ -352,8 +352,9 @@ class MaskFile:
         if self._n_hdus:
             hdu = fits.ImageHDU(like, header)
         else:
-            header["EXTEND"] = (True, "extensions may follow")
             hdu = fits.PrimaryHDU(like, header)
+            # Astropy leaves it out, and puts it in where it reads: then the sum would be wrong.
+            hdu.header.set("EXTEND", True, "extensions may follow", after=like.ndim + 2)
         with self._writing(), self._temporary.open("rb+") as file:
             hdu.verify("silentfix")
             start = file.seek(0, os.SEEK_END)

@@ -337,13 +337,19 @@ def test_a_mask_file_of_unknown_making_is_nobodys(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("track", [None, 0.25])
-@pytest.mark.parametrize("primary", [None, np.arange(12, dtype=np.int16).reshape(3, 4)])
+@pytest.mark.parametrize(
+    ("primary", "is_masked"),
+    [(None, False), (np.arange(12, dtype=np.int16).reshape(3, 4), False), (None, True)],
+)
 def test_the_sums_of_every_hdu_are_those_that_astropy_finds(
-    primary: np.ndarray | None, track: float | None, tmp_path: Path
+    primary: np.ndarray | None, is_masked: bool, track: float | None, tmp_path: Path
 ) -> None:
     target = tmp_path / "mosaic.masks.fits"
     with MaskFile(target, provenance=provenance(), recipe=RECIPE) as mask_file:
-        mask_file.append_header(fits.Header(), primary)
+        if is_masked:
+            mask_file.append_masks(MASKS, fits.Header(), hdu=0)
+        else:
+            mask_file.append_header(fits.Header(), primary)
         mask_file.append_masks(MASKS, fits.Header(), hdu=1)
         if track is not None:
             mask_file.note_track(track)
@@ -354,5 +360,7 @@ def test_the_sums_of_every_hdu_are_those_that_astropy_finds(
         for hdu in file:
             assert hdu.verify_checksum() == hdu.verify_datasum() == 1
         np.testing.assert_array_equal(file[1].data, MASKS)
-        if primary is not None:
+        if is_masked:
+            np.testing.assert_array_equal(file[0].data, MASKS)
+        elif primary is not None:
             np.testing.assert_array_equal(file[0].data, primary)
