@@ -38,8 +38,9 @@ CELL_KEPT = (WINDOW_STEP + 2 * MARGIN) // HANDED_BACK
 CELL_MARGIN = 2
 #: Side of a cell; what it keeps may begin and end in the middle of a pixel.
 CELL = CELL_KEPT // 2 + 1 + 2 * CELL_MARGIN
-#: Pixels of a wide tile for each unit of the batch size, which is at least 1: more than one window.
-PIXELS_PER_BATCH_UNIT = 150_000
+#: Pixels of a wide tile for each unit of the batch size: a tile takes about 700 bytes a pixel, and
+#: larger ones than these save no arithmetic that counts. 8 units hold a plane of 1024 x 1024.
+PIXELS_PER_BATCH_UNIT = 1 << 17
 #: Most pixels in one wide tile.
 WIDE_PIXELS = 8 * PIXELS_PER_BATCH_UNIT
 #: Arithmetic of encoder and deep scales, which see the whole tile, beside that of the decoder.
@@ -257,7 +258,7 @@ def plan_tiles(
     plan : TilePlan
         Wide or reference.
     most_pixels : int, optional
-        Most pixels in a wide tile; at least those of one window.
+        Most pixels in a wide tile; one window is passed on even where it has more.
 
     Returns
     -------
@@ -279,7 +280,7 @@ def plan_tiles(
     """
     sides = [_windows(side) for side in shape]
     if plan is TilePlan.WIDE:
-        sides = _join_windows(sides, most_pixels)
+        sides = _join_windows(sides, max(most_pixels, SMALLEST_SIDE**2))
     (rows, last_row), (columns, last_column) = sides
     return tuple(
         Tile(y, x)

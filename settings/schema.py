@@ -260,7 +260,7 @@ class WorkerSettings(_Concern):
         ge=1,
         le=1024,
         description="Size of what passes through the network at once, in 400-pixel tiles (wide "
-        "tiles: in 150 000 pixels); lower it where memory is short.",
+        "tiles: in 131 072 pixels); lower it where memory is short.",
     )
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads of the network; 0: one for each core."

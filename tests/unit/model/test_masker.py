@@ -12,7 +12,7 @@ from astropy.io import fits
 from model.engine import Device, DeviceError, Precision
 from model.masker import Masker, PlaneError
 from model.probability import make_recipe
-from model.tiles import TilePlan, plan_tiles
+from model.tiles import PIXELS_PER_BATCH_UNIT, TilePlan, plan_tiles
 from settings.schema import MaskSettings
 
 
@@ -45,7 +45,9 @@ def test_a_small_batch_gives_what_a_large_one_gives(masker: Masker) -> None:
     small = Masker(device=Device.CPU, batch_size=2)
     steps: list[float] = []
     assert agreement(masker(sky), small(sky, progress=steps.append)) > 0.999
-    assert len(steps) == len(plan_tiles(sky.shape, TilePlan.WIDE, most_pixels=300_000))
+    assert len(steps) == len(
+        plan_tiles(sky.shape, TilePlan.WIDE, most_pixels=2 * PIXELS_PER_BATCH_UNIT)
+    )
     steps.clear()
     one_by_one = small(sky[:400, :1100], tiles=TilePlan.REFERENCE, progress=steps.append)
     assert len(steps) == 4

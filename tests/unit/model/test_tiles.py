@@ -84,6 +84,11 @@ def test_a_wide_tile_has_bounded_memory(shape: tuple[int, int]) -> None:
     assert max(tile.shape[0] * tile.shape[1] for tile in tiles) <= WIDE_PIXELS
 
 
+def test_a_window_is_passed_on_however_few_pixels_a_tile_may_have() -> None:
+    tiles = plan_tiles((1000, 1000), TilePlan.WIDE, most_pixels=1)
+    assert {tile.shape for tile in tiles} == {(SMALLEST_SIDE, SMALLEST_SIDE)}
+
+
 def test_the_margins_are_what_the_fine_scales_see() -> None:
     assert fine_reach() <= BORDER
     assert decoder_reach() == MARGIN
