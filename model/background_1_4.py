@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.background import MESH, Background, node_weights
+from model.ordered import Ordered
 from model.plane import STRIP, Plane
 
 __all__ = ["clean_plane", "estimate_background"]
@@ -103,27 +104,25 @@ def _values_of_row(row: NDArray[np.float32], starts: range) -> list[tuple[float,
 
 def _mesh_values(mesh: NDArray[np.float32]) -> tuple[float, float]:
     """Return background and sigma of one mesh: clipping cuts the ends of its sorted values."""
-    values = np.sort(mesh, axis=None)
-    if values[0] == values[-1] == 0:
+    if not mesh.any():
         return 0.0, 1.0
-    first_sigma = sigma = values.std(dtype=np.float64)
-    median = _middle(values)
+    values = Ordered(mesh)
+    kept = 0, values.size
+    mean, first_sigma = values.moments(*kept)
+    sigma = first_sigma
     while True:
-        low = np.searchsorted(values, median - CLIP * sigma, side="left")
-        high = np.searchsorted(values, median + CLIP * sigma, side="right")
-        if high - low == values.size:
+        median = values.median(*kept)
+        near = (
+            max(kept[0], values.rank(median - CLIP * sigma, "left")),
+            min(kept[1], values.rank(median + CLIP * sigma, "right")),
+        )
+        if near == kept:
             break
-        values = values[low:high]
-        median, sigma = _middle(values), values.std(dtype=np.float64)
-    mean = values.mean(dtype=np.float64)
+        kept = near
+        mean, sigma = values.moments(*kept)
     if UNCROWDED[0] * first_sigma < sigma < UNCROWDED[1] * first_sigma:
         return mean, sigma
     return 2.5 * median - 1.5 * mean, sigma
-
-
-def _middle(values: NDArray[np.float32]) -> float:
-    half = values.size // 2
-    return float(values[half]) if values.size % 2 else (float(values[half - 1]) + values[half]) / 2
 
 
 def _replace_outliers(grid: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -197,6 +197,29 @@ def test_a_file_without_read_permission_is_refused(
         Exposure(mosaic)
 
 
+def test_a_file_that_shrinks_while_its_planes_are_read_has_changed(image: WriteImage) -> None:
+    path = image(np.ones((400, 50), np.float32))
+    with Exposure(path) as exposure:
+        (plane,) = exposure.planes(0)
+        assert plane[0:10, :].all()
+        os.truncate(path, 2880 + 200 * 50 * 4)
+        with pytest.raises(ExposureChangedError, match="was written to while it was masked"):
+            plane[300:310, :]
+
+
+@pytest.mark.parametrize("packing", ["plain", "gzip", "rice"])
+def test_any_window_of_a_plane_is_that_of_the_array(packing: str, tmp_path: Path) -> None:
+    path = tmp_path / ("a.fits.gz" if packing == "gzip" else "a.fits")
+    array = np.random.default_rng(5).normal(900, 9, (3, 70, 50)).astype(np.uint16)
+    hdu = fits.CompImageHDU(array) if packing == "rice" else fits.ImageHDU(array)
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+    with Exposure(path) as exposure:
+        planes = list(exposure.planes(1))
+        for window in (np.s_[10:30, 5:9], np.s_[12:20, :], np.s_[0:70, 0:1], np.s_[65:99, 40:99]):
+            for plane, expected in zip(planes, array, strict=True):
+                np.testing.assert_array_equal(plane[window], expected[window])
+
+
 @pytest.mark.parametrize("name", ["a b.fits", "a[1].fits", "nuit d'été ☆.fits", "b'\udcff.fits"])
 def test_odd_names_are_read(name: str, tmp_path: Path, image: WriteImage) -> None:
     path = image(np.arange(12, dtype=np.float32).reshape(3, 4), "plain.fits").rename(

@@ -172,6 +172,24 @@ def test_probabilities_state_the_thresholds_that_they_were_not_cut_at(tmp_path: 
     assert "MMPRI1" not in header
 
 
+@pytest.mark.parametrize("n_cards", range(36))
+def test_a_note_on_tracking_finds_room_in_any_header(n_cards: int, tmp_path: Path) -> None:
+    source = fits.Header({f"CARD{number}": number for number in range(n_cards)})
+    target = tmp_path / "a.masks.fits"
+    with MaskFile(target, provenance=provenance(), recipe=RECIPE) as mask_file:
+        mask_file.append_masks(MASKS, source)
+        mask_file.append_masks(MASKS[:, ::-1], source)
+        mask_file.note_track(0.25)
+        mask_file.publish()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fits.open(target, checksum=True) as masks:
+            masks.verify("exception")
+            assert masks[0].header["MMTRACK"] == 0.25
+            np.testing.assert_array_equal(masks[0].data, MASKS)
+            np.testing.assert_array_equal(masks[1].data, MASKS[:, ::-1])
+
+
 def test_cards_of_the_exposures_own_array_are_left_out(tmp_path: Path) -> None:
     source = fits.Header()
     source["BZERO"] = 32768
