@@ -57,4 +57,4 @@ def test_celery_finds_the_application_of_the_installed_package(
         check=True,
     )
     assert "task_acks_late: True" in done.stdout
-    assert "redis://none:1/0" in done.stdout
+    assert "@none:1/0'" in done.stdout

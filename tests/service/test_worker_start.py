@@ -58,6 +58,13 @@ def running(url: str, queues: str, log: Path, **variables: str) -> Iterator[subp
         process.wait()
 
 
+def answers(url: str) -> bool:
+    """Ask whether a worker consumes from the server."""
+    ping = [sys.executable, "-m", "celery", "-A", "worker", "inspect", "ping", "--timeout", "2"]
+    done = subprocess.run(ping, env=environment(url), capture_output=True, check=False)
+    return done.returncode == 0
+
+
 @pytest.mark.parametrize("queues", ["gpu", "gpu,cpu"])
 def test_a_gpu_worker_without_a_gpu_refuses_with_what_to_do(valkey_url: str, queues: str) -> None:
     said = refused(valkey_url, queues)
@@ -89,5 +96,8 @@ def test_a_setting_lets_the_cpu_serve_the_gpu_queue(valkey_url: str, tmp_path: P
         assert "device=cpu" in said
         for queue in ("gpu", "gpu.backlog"):
             assert f".> {queue} " in said
+        # Celery's own start goes on beside the loading: one that answers can stop in order.
+        while not answers(valkey_url):
+            assert time.monotonic() < end, log.read_text()
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(DEADLINE_S) == 0
