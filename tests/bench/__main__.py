@@ -43,16 +43,17 @@ def main() -> None:
         parser.error(f"no such part: {' '.join(sorted(unknown))}")
     head = f"On {describe()}\nMade by `python -m tests.bench {' '.join(arguments.parts)}`.\n"
     print(head)
-    tables = []
+    tables: list[Table] = []
     for part in arguments.parts:
         tables.append(PARTS[part]())
         print(tables[-1].markdown(), flush=True)
-    figures = {name: value for table in tables for name, value in table.figures.items()}
-    if arguments.markdown:
-        text = "\n".join(["# Benchmarks\n", head, *(table.markdown() for table in tables)])
-        arguments.markdown.write_text(text, encoding="utf-8")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        # What is measured is kept, whatever stops the run.
+        figures = {name: value for table in tables for name, value in table.figures.items()}
+        if arguments.markdown:
+            text = "\n".join(["# Benchmarks\n", head, *(table.markdown() for table in tables)])
+            arguments.markdown.write_text(text, encoding="utf-8")
+        if arguments.json:
+            arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if arguments.compare:
         before = json.loads(arguments.compare.read_text(encoding="utf-8"))
         print(compare(before, figures).markdown())
