@@ -34,7 +34,7 @@ KINDS = {
         ("normalise.py", "normalise_plane"),
         ("background.py", "normalise"),
     ),
-    "thresholds": (("probability.py", "__call__"), ("probability.py", "count")),
+    "thresholds": (("planes.py", "put"), ("planes.py", "finish"), ("planes.py", "count")),
     "writing": (("product.py", "append_masks"), ("product.py", "publish")),
 }
 

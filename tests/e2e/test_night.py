@@ -18,6 +18,7 @@ from worker.status import State
 
 Real = Callable[[str], Path]
 
+MAXIMASKD = Path(sys.executable).with_name("maximaskd")
 #: Exposures that the published tool masks for comparison: cosmic rays, dead pixels, hot columns.
 COMPARED = {
     "saao_ste3_a8280271.fits": "CR DCL",
@@ -77,17 +78,16 @@ def test_the_wide_plan_gives_the_published_masks(
 
 @pytest.mark.timeout(900)
 def test_the_reference_plan_gives_the_published_masks(
-    real: Real, published: dict[str, np.ndarray]
+    real: Real, published: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    from model.engine import Device
-    from model.masker import Masker
-    from model.tiles import TilePlan
-
-    masker = Masker(device=Device.CPU)
-    for name in COMPARED:
-        ours = masker(fits.getdata(real(name)), tiles=TilePlan.REFERENCE)
-        agreement = (ours.astype(bool) == published[Path(name).name].astype(bool)).mean((1, 2))
-        assert agreement.min() >= 0.99999, name
+    # In a process of its own: with OpenVINO beside TensorFlow, this one could fork no more.
+    words = ["mask", "cpu", "--tiles", "reference", "--output-dir", str(tmp_path)]
+    paths = [real(name) for name in COMPARED]
+    subprocess.run([MAXIMASKD, *words, *paths], check=True, capture_output=True)
+    for path in paths:
+        ours = fits.getdata(tmp_path / f"{path.stem}.masks.fits").astype(bool)
+        agreement = (ours == published[path.name].astype(bool)).mean((1, 2))
+        assert agreement.min() >= 0.99999, path.name
 
 
 def test_a_multi_extension_and_a_compressed_exposure_are_masked(night: Any, real: Real) -> None:
