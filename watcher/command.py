@@ -1,7 +1,7 @@
 """What all commands share: exit statuses, the option --config, errors as one sentence.
 
 What reads settings, talks to the server or draws tables is imported by the command that needs it:
-`--help` answers in a third of the time.
+`--help` answers at once.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def celery_settings(settings: SettingsTree) -> dict[str, Any]:
     return {
         "broker_url": url,
         # What became of an exposure stands in its record (`worker.status`). Celery's own results
-        # would cost a third of a task beside the network, and whoever sends a task a subscription
+        # would cost time in every task, and whoever sends a task a subscription
         # whose answers nobody reads: the server would keep them until its buffer is full.
         "result_backend": None,
         "task_ignore_result": True,
